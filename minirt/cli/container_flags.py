@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flags that `run` and `create` share, and what they become: engine.options.RunOptions (docker-run(1)).
+
+Only the grammar of the command line is here; what a value means (a volume, a user, a capability) the engine says.
+A flag of Docker's that minirt cannot keep is refused by name, never ignored.
+"""
+
+from __future__ import annotations
+
+from minirt.cli.parse import BYTES, INT, LIST, MAP, STRING, Command, Option, Parsed, usage_error
+from minirt.engine.options import DEFAULTS, UNSUPPORTED, RunOptions
+from minirt.errors import CommandError, InvalidValue, NoSuchImage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from minirt.cli.session import Session
+
+    Made = TypeVar("Made")
+
+
+def _stream(text: str) -> None:
+    if text.lower() not in ("stdin", "stdout", "stderr"):
+        raise ValueError("valid streams are STDIN, STDOUT and STDERR")
+
+
+FLAGS = (
+    Option("add-host", "", LIST, "Add a custom host-to-IP mapping (host:ip)"),
+    Option("attach", "a", LIST, "Attach to STDIN, STDOUT or STDERR", check=_stream),
+    Option("cap-add", "", LIST, "Add Linux capabilities"),
+    Option("cap-drop", "", LIST, "Drop Linux capabilities"),
+    Option("cgroupns", "", STRING, "Cgroup namespace to use (host|private)"),
+    Option("cidfile", "", STRING, "Write the container ID to the file"),
+    Option("domainname", "", STRING, "Container NIS domain name"),
+    Option("entrypoint", "", STRING, "Overwrite the default ENTRYPOINT of the image"),
+    Option("env", "e", LIST, "Set environment variables"),
+    Option("env-file", "", LIST, "Read in a file of environment variables"),
+    Option("group-add", "", LIST, "Add additional groups to join"),
+    Option("hostname", "h", STRING, "Container host name"),
+    Option("init", help="Run an init inside the container that forwards signals and reaps processes"),
+    Option("interactive", "i", help="Keep STDIN open even if not attached"),
+    Option("ipc", "", STRING, "IPC mode to use (private|host|container:NAME)"),
+    Option("label", "l", LIST, "Set meta data on a container"),
+    Option("label-file", "", LIST, "Read in a line delimited file of labels"),
+    Option("log-opt", "", LIST, "Log options: max-size=10m, max-file=3"),
+    Option("name", "", STRING, "Assign a name to the container"),
+    Option("network", "", STRING, "Connect a container to a network (none|host|container:NAME)"),
+    Option("net", "", STRING, hidden=True),
+    Option("oom-score-adj", "", INT, "Tune host's OOM preferences (-1000 to 1000)"),
+    Option("pid", "", STRING, "PID namespace to use (host|container:NAME)"),
+    Option("platform", "", STRING, "Set platform if the registry has the image for several"),
+    Option("privileged", help="Give extended privileges to this container"),
+    Option("pull", "", STRING, 'Pull image before running ("always", "missing", "never")', default="missing"),
+    Option("quiet", "q", help="Suppress the pull output"),
+    Option("read-only", help="Mount the container's root filesystem as read only"),
+    Option("rm", help="Automatically remove the container when it exits"),
+    Option(
+        "rootfs",
+        "",
+        STRING,
+        "Run in this directory instead of an image; DIR:O keeps it as it is",
+        metavar="DIR[:O]",
+    ),
+    Option("security-opt", "", LIST, "Security options: no-new-privileges, seccomp=FILE|unconfined"),
+    Option("shm-size", "", BYTES, "Size of /dev/shm"),
+    Option("stop-signal", "", STRING, "Signal to stop the container"),
+    Option("stop-timeout", "", INT, "Timeout (in seconds) to stop a container"),
+    Option("sysctl", "", MAP, "Sysctl options"),
+    Option("tmpfs", "", LIST, "Mount a tmpfs directory"),
+    Option("tty", "t", help="Allocate a pseudo-TTY"),
+    Option("ulimit", "", LIST, "Ulimit options", metavar="ulimit"),
+    Option("user", "u", STRING, "Username or UID (format: <name|uid>[:<group|gid>])"),
+    Option("uts", "", STRING, "UTS namespace to use (host)"),
+    Option("volume", "v", LIST, "Bind mount a volume"),
+    Option("workdir", "w", STRING, "Working directory inside the container"),
+    Option("no-healthcheck", hidden=True),
+    Option("disable-content-trust", hidden=True),
+)
+# Docker's other flags, so that they are refused by their name and not taken for an unknown word.
+REFUSED = (
+    *[Option(name, "", STRING, hidden=True) for name in (
+        "annotation", "blkio-weight", "cgroup-parent", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime",
+        "cpus", "cpuset-cpus", "cpuset-mems", "device-cgroup-rule", "device-read-bps", "device-read-iops",
+        "device-write-bps", "device-write-iops", "dns", "dns-option", "dns-search", "expose", "gpus", "health-cmd",
+        "health-interval", "health-retries", "health-start-interval", "health-start-period", "health-timeout",
+        "ip", "ip6", "isolation", "kernel-memory", "link", "link-local-ip", "log-driver", "mac-address",
+        "memory-reservation", "memory-swap", "memory-swappiness", "mount", "network-alias", "pids-limit",
+        "restart", "runtime", "storage-opt", "userns", "volume-driver", "volumes-from", "device",
+    )],
+    Option("cpu-shares", "c", STRING, hidden=True),
+    Option("memory", "m", STRING, hidden=True),
+    Option("publish", "p", LIST, hidden=True),
+    Option("publish-all", "P", hidden=True),
+    Option("oom-kill-disable", hidden=True),
+    Option("use-api-socket", hidden=True),
+)  # fmt: skip
+# Where the engine's word is not the flag with underscores.
+FIELDS = {"rm": "auto_remove", "volume": "volumes", "net": "network"}
+NOT_STORED = frozenset(
+    ("attach", "cidfile", "platform", "pull", "quiet", "no-healthcheck", "disable-content-trust", "sig-proxy",
+     "detach-keys", "detach", "explain")
+)  # fmt: skip
+PULL = ("always", "missing", "never")
+
+
+def options(command: Command, parsed: Parsed) -> RunOptions:
+    """RunOptions from one command line. Raises UsageError and InvalidValue."""
+    _refuse(command, parsed)
+    words = parsed.arguments
+    given: dict[str, object] = {}
+    for name in parsed.given - NOT_STORED:
+        field = FIELDS.get(name, name.replace("-", "_"))
+        if field in DEFAULTS:
+            given[field] = parsed.values[name]
+    if parsed.text("rootfs"):
+        return RunOptions(command=words, **given)
+    if not words:
+        raise usage_error(command, f"'minirt {command.name}' requires at least 1 argument", CommandError)
+    return RunOptions(image=words[0], command=words[1:], **given)
+
+
+def _refuse(command: Command, parsed: Parsed) -> None:
+    """What is understood but cannot be had."""
+    if parsed.values.get("restart") == "no":
+        parsed.given.discard("restart")
+    for option in REFUSED:
+        if option.name in parsed.given:
+            reason = UNSUPPORTED.get(option.name, "")
+            told = reason.partition("(")[2].rstrip(")")
+            raise InvalidValue(
+                f"--{option.name} is not supported yet" + (f": {reason}" if reason and not told else ""),
+                told or "leave it out",
+            )
+    if parsed.text("pull") not in PULL:
+        raise InvalidValue(
+            f'invalid pull option: \'{parsed.text("pull")}\': must be one of "always", "missing" or "never"',
+            "leave it out to pull what is missing",
+        )
+    if parsed.text("platform"):
+        _check_platform(parsed.text("platform"))
+
+
+def _check_platform(text: str) -> None:
+    import os
+
+    from minirt.model import platform as platforms
+
+    machine = os.uname().machine
+    wanted, host = platforms.parse(text, machine), platforms.Platform("linux", machine)
+    same = (wanted.system, wanted.architecture) == (host.system, host.architecture)
+    if not same and wanted not in host.order():
+        raise InvalidValue(f'--platform "{text}" cannot run on this {machine} host')
+
+
+def with_image(session: Session, parsed: Parsed, options: RunOptions, act: Callable[[], Made]) -> Made:
+    """What `act` makes of the image; pulled before where --pull asks for it, or where there is none. A short name that
+    is not here, and for which registries.conf has an alias, is replaced in `options`."""
+    policy, platform = parsed.text("pull"), parsed.text("platform")
+    absent = False
+    if policy != "always" or not options.image:
+        try:
+            if options.image and platform:
+                _check_local(session, options.image, platform)
+            return act()
+        except NoSuchImage:
+            from minirt.cli import missing
+
+            if missing.is_identity(options.image):
+                raise
+            if meant := missing.alias(options.image):
+                options.image = meant
+                return with_image(session, parsed, options, act)
+            if policy == "never":
+                raise
+            absent = True
+    from minirt.cli import interrupt, missing
+
+    interrupt.release()  # a pull is long, and may be torn apart
+    options.image = missing.alias(options.image) or options.image
+    missing.fetch(session, options.image, platform, parsed.flag("quiet"), absent)
+    return act()
+
+
+def _check_local(session: Session, image: str, platform: str) -> None:
+    """An image that is here for another platform than --platform counts as missing."""
+    import os
+
+    from minirt.cli import missing
+
+    if not missing.suits(session, image, platform, os.uname().machine):
+        raise missing.other_platform(image, platform)
+
+
+def write_cidfile(path: str, identity: str) -> None:
+    """--cidfile: a new file with the id and nothing else; one that exists already was refused before."""
+    import os
+
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with os.fdopen(fd, "w") as file:
+        file.write(identity)
+
+
+def check_cidfile(path: str) -> None:
+    """Docker refuses a file that exists before it makes a container."""
+    import os
+
+    if path and os.path.lexists(path):
+        raise InvalidValue(
+            f'container ID file found, make sure the other container isn\'t running or delete "{path}"',
+            "each container needs its own --cidfile",
+        )

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`minirt info`: how many containers and images, where they lie, what this host is (docker-info(1))."""
+
+from __future__ import annotations
+
+import os
+
+from minirt.cgroup import tree
+from minirt.cli import formatting, output
+from minirt.cli.evaluate import Record
+from minirt.cli.output import safe
+from minirt.cli.parse import STRING, Command, Option, Parsed
+from minirt.cli.session import Session
+from minirt.cli.verbs import version
+from minirt.engine import ps as ps_
+from minirt.errors import HostError
+from minirt.image import find
+
+COMMAND = Command(
+    "info",
+    "[OPTIONS]",
+    "Display system-wide information",
+    (Option("format", "f", STRING, formatting.HELP_ONE),),
+    maximum=0,
+    aliases=("system info", "info"),
+)
+
+
+def run(session: Session, parsed: Parsed) -> int:
+    found = _facts(session)
+    if parsed.text("format"):
+        output.formatted(formatting.rows(parsed.text("format"), [Record(found, {})], {}, ()))
+        return 0
+    text = ""
+    for title, field, indent in (
+        ("Containers", "Containers", 0),
+        ("Running", "ContainersRunning", 1),
+        ("Paused", "ContainersPaused", 1),
+        ("Stopped", "ContainersStopped", 1),
+        ("Images", "Images", 0),
+        ("minirt Version", "ServerVersion", 0),
+        ("Storage Driver", "Driver", 0),
+        ("Cgroup Version", "CgroupVersion", 0),
+        ("Cgroup Mount", "CgroupMount", 0),
+        ("Kernel Version", "KernelVersion", 0),
+        ("Operating System", "OperatingSystem", 0),
+        ("Architecture", "Architecture", 0),
+        ("CPUs", "NCPU", 0),
+        ("Total Memory", "MemoryText", 0),
+        ("Name", "Name", 0),
+        ("Root Dir", "RootDir", 0),
+        ("State Dir", "StateDir", 0),
+    ):
+        text += f"{' ' * indent}{title}: {safe(str(found[field]))}\n"
+    output.raw(output.encode(text))
+    return 0
+
+
+def _facts(session: Session) -> dict[str, object]:
+    """Docker's field names where it has them."""
+    engine = session.engine
+    states = [row.status for row in ps_.ps(engine, True)]
+    host, about = os.uname(), version.facts()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        mount = tree.mount_point()
+    except HostError:
+        mount = ""
+    running, paused = states.count("running"), states.count("paused")
+    return {
+        "Containers": len(states),
+        "ContainersRunning": running,
+        "ContainersPaused": paused,
+        "ContainersStopped": len(states) - running - paused,
+        "Images": len({one.id for one in find.images(engine.roots.root)}),
+        "ServerVersion": about["Version"],
+        "Driver": "overlay",
+        "CgroupVersion": "2",
+        "CgroupMount": mount or "none",
+        "KernelVersion": host.release,
+        "OperatingSystem": _system(),
+        "Architecture": host.machine,
+        "NCPU": len(os.sched_getaffinity(0)),
+        "MemTotal": memory,
+        "MemoryText": f"{memory / 2**30:.4g}GiB",
+        "Name": host.nodename,
+        "RootDir": engine.roots.root,
+        "StateDir": engine.roots.state,
+    }
+
+
+def _system() -> str:
+    """PRETTY_NAME of os-release(5), "linux" where there is none."""
+    try:
+        with open("/etc/os-release", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                key, _, value = line.strip().partition("=")
+                if key == "PRETTY_NAME":
+                    return value.strip("\"'")
+    except OSError:
+        pass
+    return "linux"

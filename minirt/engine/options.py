@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that `run`, `create` and `exec` can be asked for, as plain values (Docker's flags, docker-run(1)).
+
+Each field holds what the user wrote; engine/flags.py gives every flag's grammar, engine/spec.py turns the whole
+into an OCI runtime spec. The options are stored with the container as JSON, so they must be plain lists, strings
+and numbers. Must not import runtime, kernel or the database.
+"""
+
+from __future__ import annotations
+
+from minirt.engine import environment
+from minirt.errors import InvalidValue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Every field with what it is when the user says nothing. A list is copied for each RunOptions.
+DEFAULTS: dict[str, object] = {
+    "image": "",  # the reference as written; "" with --rootfs
+    "command": [],  # the words after the image; [] = the image's Cmd
+    "rootfs": "",  # --rootfs DIR[:O]
+    "name": "",
+    "detach": False,
+    "interactive": False,
+    "tty": False,
+    "auto_remove": False,  # --rm
+    "init": False,
+    "privileged": False,
+    "read_only": False,
+    "env": [],  # KEY=value, or KEY: taken from the caller's environment
+    "env_file": [],
+    "label": [],
+    "label_file": [],
+    "workdir": "",
+    "user": "",
+    "group_add": [],
+    "hostname": "",
+    "domainname": "",
+    "add_host": [],  # name:address
+    "entrypoint": None,  # None = the image's; "" = none at all
+    "volumes": [],  # -v [src:]dst[:options]
+    "tmpfs": [],  # dst[:options]
+    "cap_add": [],
+    "cap_drop": [],
+    "security_opt": [],
+    "pid": "",  # "" = private, host, container:X
+    "ipc": "",  # "" = private, private, host, container:X
+    "uts": "",  # "" = private, host
+    "cgroupns": "",  # "" = private, private, host
+    "network": "",  # "" = default, none, host, default, container:X
+    "log_opt": [],  # max-size=, max-file=
+    "stop_signal": "",
+    "stop_timeout": None,  # seconds; None = 10
+    "ulimit": [],  # name=soft[:hard]
+    "shm_size": "",
+    "sysctl": [],  # key=value
+    "oom_score_adj": 0,
+    "explain": False,  # record how long each step took
+}
+
+# Flags of Docker's that say something minirt cannot keep yet. They are refused by name, never ignored.
+UNSUPPORTED: dict[str, str] = {
+    "memory": "resource limits", "memory-swap": "resource limits", "memory-reservation": "resource limits",
+    "cpus": "resource limits", "cpu-shares": "resource limits", "cpuset-cpus": "resource limits",
+    "cpuset-mems": "resource limits", "cpu-period": "resource limits", "cpu-quota": "resource limits",
+    "pids-limit": "resource limits", "blkio-weight": "resource limits",
+    "publish": "published ports", "publish-all": "published ports", "ip": "user networks",
+    "network-alias": "user networks", "link": "user networks", "mac-address": "user networks",
+    "dns": "user networks", "dns-search": "user networks", "dns-option": "user networks",
+    "restart": "restart policies", "device": "devices", "gpus": "devices", "runtime": "other runtimes",
+    "userns": "user namespaces", "health-cmd": "health checks", "log-driver": "other log drivers",
+    "mount": "--mount (use -v or --tmpfs)", "volumes-from": "--volumes-from (use -v)",
+}  # fmt: skip
+
+
+class RunOptions:
+    """What one container was asked to be. Unknown names are a TypeError: a misspelt flag never passes."""
+
+    __slots__ = tuple(DEFAULTS)
+
+    image: str
+    command: list[str]
+    rootfs: str
+    name: str
+    detach: bool
+    interactive: bool
+    tty: bool
+    auto_remove: bool
+    init: bool
+    privileged: bool
+    read_only: bool
+    env: list[str]
+    env_file: list[str]
+    label: list[str]
+    label_file: list[str]
+    workdir: str
+    user: str
+    group_add: list[str]
+    hostname: str
+    domainname: str
+    add_host: list[str]
+    entrypoint: str | None
+    volumes: list[str]
+    tmpfs: list[str]
+    cap_add: list[str]
+    cap_drop: list[str]
+    security_opt: list[str]
+    pid: str
+    ipc: str
+    uts: str
+    cgroupns: str
+    network: str
+    log_opt: list[str]
+    stop_signal: str
+    stop_timeout: int | None
+    ulimit: list[str]
+    shm_size: str
+    sysctl: list[str]
+    oom_score_adj: int
+    explain: bool
+
+    def __init__(self, **given: object) -> None:
+        for name, default in DEFAULTS.items():
+            value = given.pop(name, default)
+            setattr(self, name, list(value) if isinstance(value, list | tuple) else value)
+        if given:
+            raise TypeError(f"no such option: {', '.join(sorted(given))}")
+
+    def to_dict(self) -> dict[str, object]:
+        """Only what differs from the defaults, so that most containers store a line."""
+        return {name: getattr(self, name) for name in DEFAULTS if getattr(self, name) != DEFAULTS[name]}
+
+
+def settle(options: RunOptions, caller: Mapping[str, str]) -> None:
+    """Read --env-file and --label-file and the caller's variables, so that the options stand on their own.
+
+    Raises InvalidValue also for text that is not UTF-8: config.json and the database could not hold it.
+    """
+    for name in DEFAULTS:
+        value = getattr(options, name)
+        for word in value if isinstance(value, list) else (value,):
+            if isinstance(word, str) and not _storable(word):
+                raise InvalidValue(f"--{name.replace('_', '-')}: {word!a} holds a NUL or is not UTF-8")
+    options.env = environment.collect(options.env_file, options.env, caller)
+    options.label = environment.labels(options.label_file, options.label)
+    options.env_file, options.label_file = [], []
+
+
+def _storable(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in word
+
+
+class ExecOptions:
+    """What `exec` can be asked for; `user` and `workdir` "" mean the container's own."""
+
+    __slots__ = ("command", "detach", "env", "env_file", "interactive", "privileged", "tty", "user", "workdir")
+
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        detach: bool = False,
+        interactive: bool = False,
+        tty: bool = False,
+        privileged: bool = False,
+        user: str = "",
+        workdir: str = "",
+        env: list[str] | None = None,
+        env_file: list[str] | None = None,
+    ) -> None:
+        self.command = command
+        self.detach = detach
+        self.interactive = interactive
+        self.tty = tty
+        self.privileged = privileged
+        self.user = user
+        self.workdir = workdir
+        self.env = env or []
+        self.env_file = env_file or []

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ps`: which containers there are and what is true of each (docker-ps(1)).
+
+Five hundred rows come from one statement; run directories are looked into only where there is one. On the way,
+what has ended is written down and what a crash has left is removed. Must not import plan, image or the options.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirt.engine import lifecycle, reconcile
+from minirt.errors import HostError, StoreError
+from minirt.model import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirt.engine.db import Row
+    from minirt.engine.store import Engine
+
+
+class Listed:
+    """One line of ps: the row, and the truth about it. exit_code None: unknown, or none yet."""
+
+    __slots__ = (
+        "command", "created_ns", "exit_code", "finished_ns", "id", "image", "image_id", "name", "pid",
+        "started_ns", "status",
+    )  # fmt: skip
+
+    def __init__(self, row: Row, seen: reconcile.Seen) -> None:
+        self.id = row.id
+        self.name = row.name
+        self.image = row.image
+        self.image_id = row.image_id
+        self.created_ns = row.created_ns
+        self.command: list[str] = json.loads(row.command)
+        self.status = seen.status
+        self.exit_code = seen.exit_code
+        self.started_ns = seen.started_ns
+        self.finished_ns = seen.finished_ns
+        self.pid = seen.pid
+
+
+def ps(engine: Engine, all: bool = False) -> list[Listed]:
+    """Newest first; without `all` only what runs or is paused."""
+    found, stale = [], []
+    database = engine.database
+    running = _listing(engine.roots.state)
+    for row in database.all():
+        if row.id not in running and row.status in (lifecycle.CREATED, lifecycle.EXITED):
+            seen = reconcile.Seen(row, None)
+        else:
+            seen = reconcile.look(engine, row)
+        if seen.stale or row.status == lifecycle.REMOVING:
+            stale.append((row, seen))
+        if seen.born and (all or seen.status in (*lifecycle.ALIVE, lifecycle.RESTARTING)):
+            found.append((row, seen))
+    gone = {row.id for row, seen in stale if _settled(engine, row, seen)}
+    gone |= _swept(engine)
+    return [Listed(row, seen) for row, seen in found if row.id not in gone]
+
+
+def _listing(directory: str) -> set[str]:
+    try:
+        return set(os.listdir(directory))
+    except FileNotFoundError:
+        return set()
+
+
+def _settled(engine: Engine, row: Row, seen: reconcile.Seen) -> bool:
+    """Bring one container in order, if that is quick. True: it is gone."""
+    if seen.status == lifecycle.REMOVING and seen.state is not None and seen.state.alive():
+        return False  # whoever removes it has waited for it in vain already
+    try:
+        return reconcile.settle_if_free(engine, row) is None
+    except (HostError, StoreError):
+        return False  # it is listed as it is; rm -f will say what is wrong
+
+
+def _swept(engine: Engine) -> set[str]:
+    try:
+        return reconcile.sweep(engine)
+    except (HostError, StoreError):
+        return set()

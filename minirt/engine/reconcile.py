@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is true of a container, from three witnesses: its row, its run directory, and whether somebody is at work.
+
+The monitor writes run/state before the workload's first instruction and run/exit after its last, so the row may
+lag behind and never needs to be right. Crashes leave only what `settle` and `sweep` put in order:
+
+    row        run/state  run/exit   lock  what it is              what settle does
+    running *     –          –       held  being born              nothing
+    running *     –          –       free  died before its birth   removes it: no user ever got its id
+    any           ✓          –        –    runs (or lost)          writes started; lost: exited, code unknown
+    any           ✓          ✓        –    exited                  writes the code, removes run/ and the cgroup
+    running       –          –        –    lost in a reboot        exited, code unknown
+    removing      –          –       free  half removed            removes the rest
+    –             –          –       free  directory without row   sweep removes it
+
+* without started_ns: `run` inserts so, just before it starts the container. "held" is the container's lock or
+the lock on its run directory, which the monitor inherits. A container that asked for --rm is removed once it has
+exited. Must not import plan or image.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirt.cgroup import tree
+from minirt.engine import erase, lifecycle, lock, names
+from minirt.errors import HostError, StoreError
+from minirt.runtime import state as states
+from minirt.runtime import stop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirt.engine.db import Row
+    from minirt.engine.store import Engine
+
+
+class Seen:
+    """One look at a container. status: a lifecycle state. stale: its row says something else. born: False for one
+    that died before its birth."""
+
+    __slots__ = ("born", "exit_code", "finished_ns", "stale", "started_ns", "state", "status")
+
+    def __init__(self, row: Row, state: states.State | None) -> None:
+        self.status = row.status
+        self.exit_code = row.exit_code
+        self.started_ns = row.started_ns
+        self.finished_ns = row.finished_ns
+        self.state = state
+        self.born = True
+        self.stale = False
+
+    @property
+    def pid(self) -> int:
+        return self.state.pid if self.state is not None and self.status in lifecycle.ALIVE else 0
+
+
+def look(engine: Engine, row: Row) -> Seen:
+    """The truth about one container, without changing anything and without its lock."""
+    run_dir = engine.roots.run(row.id)
+    state = states.read(run_dir)
+    seen = Seen(row, state)
+    if state is None:
+        if row.status == lifecycle.RUNNING and row.started_ns is None:
+            busy = lock.held(engine.roots.container(row.id)) or lock.held(run_dir)
+            seen.status, seen.born, seen.stale = lifecycle.CREATED, busy, not busy
+        elif row.status in (*lifecycle.ALIVE, lifecycle.RESTARTING):
+            seen.status, seen.exit_code, seen.stale = lifecycle.EXITED, None, True
+        return seen
+    if row.status != lifecycle.REMOVING:
+        seen.status = _status(engine, row, state)
+    seen.started_ns = state.started_ns or row.started_ns
+    if state.exit is not None:
+        seen.exit_code, seen.finished_ns = state.exit.code, state.exit.finished_ns
+    else:
+        seen.exit_code = seen.finished_ns = None
+    seen.stale = seen.status not in lifecycle.ALIVE or (seen.status, seen.started_ns) != (row.status, row.started_ns)
+    return seen
+
+
+def _status(engine: Engine, row: Row, state: states.State) -> str:
+    """run/state is there: running, paused or exited."""
+    if state.status() not in (states.RUNNING, states.ENDING):
+        return lifecycle.EXITED
+    try:
+        frozen = tree.read(engine.cgroup(row.id), "cgroup.freeze").strip() == "1"
+    except OSError:
+        frozen = False
+    return lifecycle.PAUSED if frozen else lifecycle.RUNNING
+
+
+def settle(engine: Engine, row: Row, keep: bool = False) -> Row | None:
+    """Make the row say what is true, and remove what a crash or an end has left. The caller holds the container's
+    lock. None: there is no such container any more. keep: not even --rm removes it."""
+    seen = look_locked(engine, row)
+    if not seen.born or row.status == lifecycle.REMOVING:
+        discard(engine, row)
+        return None
+    if not seen.stale:
+        return row
+    if seen.status == lifecycle.EXITED:
+        if row.auto_remove and not keep:
+            discard(engine, row)
+            return None
+        engine.database.update(
+            row.id, status=seen.status, started_ns=seen.started_ns, finished_ns=seen.finished_ns,
+            exit_code=seen.exit_code,
+        )  # fmt: skip
+        clear_run(engine, row.id)
+    else:
+        engine.database.update(row.id, status=seen.status, started_ns=seen.started_ns)
+    return engine.database.by_id(row.id)
+
+
+def look_locked(engine: Engine, row: Row) -> Seen:
+    """As `look`, by the holder of the container's lock: only a monitor can be at its birth."""
+    seen = look(engine, row)
+    if seen.born and seen.state is None and row.status == lifecycle.RUNNING and row.started_ns is None:
+        seen.born = seen.stale = lock.held(engine.roots.run(row.id))
+    return seen
+
+
+def clear_run(engine: Engine, identity: str) -> None:
+    """Forget a run that is over: kill what is left of it (a container in the host's pid namespace can outlive its
+    first process), remove its cgroup and its run directory."""
+    cgroup = engine.cgroup(identity)
+    if os.path.isdir(cgroup):
+        if tree.populated(cgroup):
+            tree.kill(cgroup)
+        tree.remove(cgroup)
+    erase.tree(engine.roots.run(identity))
+
+
+def discard(engine: Engine, row: Row, volumes: bool = True) -> None:
+    """Remove a container and whatever still runs of it. The row goes first: a directory without a row is removed
+    by the next sweep, a row without a directory would be a container that cannot be started."""
+    run_dir = engine.roots.run(row.id)
+    state = states.read(run_dir)
+    if state is not None and state.exit is None:
+        refuse_survivor(row, stop.kill_and_wait(run_dir, engine.cgroup(row.id)))
+    orphaned = engine.database.delete(row.id, volumes)
+    clear_run(engine, row.id)
+    for name in orphaned:
+        erase.tree(f"{engine.roots.volumes}/{name}")
+    erase.tree(engine.roots.container(row.id))
+
+
+def sweep(engine: Engine) -> set[str]:
+    """Remove what belongs to no container: directories of a `create` or `rm` that was killed, and rows whose
+    directory is gone. Cheap: two listings. The ids of the rows that went.
+
+    Somebody may be at work on such a directory this moment: then its lock is held, and it is left alone. What
+    cannot be removed now is left for the next time: `rm` has said why.
+    """
+    directories = _entries(engine.roots.containers)
+    known = engine.database.ids()
+    gone: set[str] = set()
+    for identity in known.difference(directories):
+        row = engine.database.by_id(identity)
+        if row is not None and not os.path.isdir(engine.roots.container(identity)):
+            discard(engine, row)  # somebody removed the directory by hand
+            gone.add(identity)
+    for identity in {*directories, *_entries(engine.roots.state)} - known:
+        try:
+            _remove_orphan(engine, identity)
+        except (HostError, StoreError):
+            continue
+    return gone
+
+
+def _remove_orphan(engine: Engine, identity: str) -> None:
+    path = engine.roots.container(identity)
+    held = lock.attempt(path)
+    if held is None and os.path.isdir(path):
+        return
+    try:
+        if engine.database.by_id(identity) is None and not lock.held(engine.roots.run(identity)):
+            clear_run(engine, identity)
+            erase.tree(path)
+    finally:
+        if held is not None:
+            held.release()
+
+
+def _entries(directory: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(directory) if names.is_id(name)]
+    except FileNotFoundError:
+        return []
+
+
+def settle_if_free(engine: Engine, row: Row) -> Row | None:
+    """`settle` unless somebody else is at work on it. The row as it is now; None: it is gone."""
+    held = lock.attempt(engine.roots.container(row.id))
+    return _settle_held(engine, row, held) if held is not None else engine.database.by_id(row.id)
+
+
+def settle_waiting(engine: Engine, row: Row) -> Row | None:
+    """`settle` once the container's lock is free. The row as it is then; None: it is gone."""
+    held = lock.acquire(engine.roots.container(row.id))
+    return _settle_held(engine, row, held) if held is not None else None
+
+
+def _settle_held(engine: Engine, row: Row, held: lock.Lock) -> Row | None:
+    with held:
+        current = engine.database.by_id(row.id)
+        return settle(engine, current) if current is not None else None
+
+
+def refuse_survivor(row: Row, state: states.State | None) -> None:
+    """Raises HostError where the kernel did not take a killed container down in time."""
+    if state is not None and state.alive():
+        raise HostError(
+            f"container {row.name} was killed and is still exiting: a process is in uninterruptible sleep",
+            f"see what it waits for: cat /proc/{state.pid}/wchan; then try again",
+        )

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`start`: a created or exited container runs (docker-start(1)). The second half of `run` as well.
+
+The monitor writes run/state before the workload's first instruction; the row is brought up to date after that, so
+a `kill -9` in between leaves a container that runs and that the next command finds running.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from minirt.engine import create, flags, join, lifecycle, lock, reconcile, store
+from minirt.errors import Conflict, ExecFailed, MinirtError
+from minirt.kernel import process
+from minirt.runtime import bundle
+from minirt.runtime import start as runtime
+from minirt.runtime import state as states
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minirt.engine.db import Row
+    from minirt.engine.record import Record
+    from minirt.engine.store import Engine
+    from minirt.runtime.launch import Started
+
+BIRTH_WAIT_S = 10.0  # for a monitor whose caller was killed in the middle of a start
+FAILED_EXIT = 128  # Docker's exit code for a start that failed otherwise than by execve
+
+
+def start(engine: Engine, ref: str, attach: bool = False) -> Started | None:
+    """Start it; `attach`: the caller will stay with it and needs the control channel. None: it runs already.
+
+    Raises NotFound, Conflict (paused, being removed, already running with `attach`), ExecFailed, StepFailed; the
+    reason is kept for `inspect`.
+    """
+    row, held = engine.locked(ref)
+    with held:
+        settled = reconcile.settle(engine, row)
+        if settled is None:
+            raise store.missing(ref)
+        if lifecycle.idle(settled.status, "start"):
+            if attach:
+                raise Conflict(f"container {settled.name} is already running", f"minirt attach {settled.name}")
+            return None
+        lifecycle.after(settled.status, "start", settled.id, settled.name)
+        started = again(engine, settled)
+        if not attach:
+            os.close(started.control)
+            started.control = -1
+        return started
+
+
+def again(engine: Engine, row: Row) -> Started:
+    """Start a container that does not run, from what is on disk. The caller holds its lock."""
+    record = store.record(row)
+    path = engine.roots.container(row.id)
+    create.make_volumes(engine, record)
+    try:
+        spec = bundle.read_spec(path)
+        return launch(engine, row, record, spec, None)
+    except MinirtError as error:
+        code = error.exit_code if isinstance(error, ExecFailed) else FAILED_EXIT
+        status = lifecycle.EXITED if row.started_ns else lifecycle.CREATED
+        engine.database.update(row.id, error=error.message, exit_code=code, status=status)
+        raise
+
+
+def launch(engine: Engine, row: Row, record: Record, spec: dict[str, Any], mounted: runtime.Mounted | None) -> Started:
+    """Make it run. `mounted`: its root filesystem where that is mounted already; it is closed in any case."""
+    wanted = record.options
+    path, run_dir = engine.roots.container(row.id), engine.roots.run(row.id)
+    _await_birth(run_dir, row.id)
+    log_size, log_files = flags.log_options(wanted.log_opt)
+    with join.Joined(engine, wanted) as joined:
+        joined.apply(spec)
+        request = runtime.StartRequest(
+            row.id, path, run_dir, spec, mounted=mounted,
+            rootfs=None if mounted else create.root_filesystem(record, path),
+            cache_dir=engine.roots.cache, stdin=wanted.interactive,
+            stdin_once=wanted.interactive and not wanted.detach, init=wanted.init, log_files=log_files,
+            log_size=log_size, auto_remove=wanted.auto_remove, cleanup=cleanup_command(engine, row.id),
+            stamps=wanted.explain,
+        )  # fmt: skip
+        started = runtime.start(request)
+    state = states.read(run_dir)
+    engine.database.update(
+        row.id, status=lifecycle.RUNNING, boot_id=process.boot_id(), finished_ns=None, exit_code=None, error=None,
+        started_ns=state.started_ns if state else None,
+    )  # fmt: skip
+    return started
+
+
+def _await_birth(run_dir: str, identity: str) -> None:
+    """A start whose caller was killed may still be under way in its monitor: wait for its end, one way or other."""
+    unfinished = lock.acquire(run_dir, BIRTH_WAIT_S) if os.path.isdir(run_dir) else None
+    if unfinished is None:
+        return
+    unfinished.release()
+    state = states.read(run_dir)
+    if state is not None and state.alive():
+        raise Conflict(f"container {identity} is already running", f"minirt attach {identity[:12]}")
+
+
+# What csrc/launcher.c gives the interpreter, with one place more: the cffi runtime may lie elsewhere in development.
+_PROGRAM = (
+    "import os, sys; sys.path += [sys.argv.pop(1), sys.argv.pop(1)]; "
+    "from minirt.cli.main import main; os._exit(main(sys.argv[1:]))"
+)
+
+
+def cleanup_command(engine: Engine, identity: str) -> tuple[str, ...]:
+    """The argv by which the monitor cleans up after a container that asked for --rm: an interpreter that reads
+    neither the environment nor the working directory, since the monitor has none to speak of."""
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    backend = getattr(sys.modules.get("_cffi_backend"), "__file__", None)
+    places = (package, os.path.dirname(backend) if backend else package)
+    roots = ("--root", engine.roots.root, "--state", engine.roots.state)
+    return (sys.executable, "-IS", "-c", _PROGRAM, *places, *roots, "internal-cleanup", identity)

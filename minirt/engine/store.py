@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine: two directory trees and a database, opened when first needed. Every verb takes one.
+
+`find` is how every verb comes from what the user wrote to a row. Must not import plan or image.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirt.cgroup import tree
+from minirt.engine import lock, names
+from minirt.engine.db import Database, Row
+from minirt.engine.paths import Roots
+from minirt.errors import Conflict, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirt.engine.options import RunOptions
+    from minirt.engine.record import Record
+
+
+class Engine:
+    """roots: where everything lies. database: opened, and the directories made, on first use."""
+
+    __slots__ = ("_cgroups", "_database", "roots")
+
+    def __init__(self, roots: Roots | None = None) -> None:
+        self.roots = roots or Roots()
+        self._database: Database | None = None
+        self._cgroups: str | None = None
+
+    @property
+    def database(self) -> Database:
+        """Raises HostError (not root) or StoreError."""
+        if self._database is None:
+            self.roots.prepare()
+            self._database = Database(self.roots.database)
+        return self._database
+
+    def has_containers(self) -> bool:
+        """Whether there may be any. No database is made to find that out: on a full disk that could not be done, and
+        images could not be removed."""
+        return os.path.exists(self.roots.database) and os.path.getsize(self.roots.database) > 0
+
+    def cgroup(self, identity: str) -> str:
+        """The cgroup directory of a container. Raises HostError where no cgroup v2 is mounted."""
+        if self._cgroups is None:
+            self._cgroups = f"{tree.mount_point()}/{tree.PARENT}"
+        return f"{self._cgroups}/{identity}"
+
+    def find(self, ref: str) -> Row:
+        """A container by its id, else its name, else the beginning of its id (Docker's order).
+
+        Raises NotFound, or Conflict where more than one id begins so. No path is made of `ref`.
+        """
+        if names.is_id(ref) and (row := self.database.by_id(ref)):
+            return row
+        if row := self.database.by_name(ref.removeprefix("/")):
+            return row
+        found = self.database.by_prefix(ref) if names.is_prefix(ref) else []
+        if len(found) > 1:
+            raise Conflict(f"multiple IDs found with provided prefix: {ref}", "write more of the id")
+        if not found:
+            raise missing(ref)
+        return found[0]
+
+    def options(self, ref: str) -> RunOptions:
+        """What the container was asked to be. Raises NotFound."""
+        return record(self.find(ref)).options
+
+    def locked(self, ref: str) -> tuple[Row, lock.Lock]:
+        """The row as it is once its lock is ours. Raises NotFound, also if it was removed while we waited."""
+        row = self.find(ref)
+        held = lock.acquire(self.roots.container(row.id))
+        current = self.database.by_id(row.id) if held else None
+        if held is None or current is None:
+            if held:
+                held.release()
+            raise missing(ref)
+        return current, held
+
+
+def missing(ref: str) -> NotFound:
+    shown = ref if ref.isprintable() and len(ref) <= 255 else ascii(ref[:64])
+    return NotFound(f"No such container: {shown}", "see which there are: minirt ps -a")
+
+
+def record(row: Row) -> Record:
+    """What creation settled about the container (imported late: ps does not need it)."""
+    from minirt.engine.record import Record
+
+    return Record.from_json(row.options)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A specification becomes steps: pure. Must not import kernel."""
