@@ -2,8 +2,8 @@
 """minirt.db: which containers and volumes there are (SQLite in WAL mode; the tables are in schema.sql).
 
 Whatever must be unique is unique in the schema. Every statement that the engine uses stands here, one function
-each. The connection is never closed: closing would checkpoint and fsync while a user waits, and the next process
-reads the log instead. Must not import anything of minirt but errors.
+each; those about networks in network_db.py. The connection is never closed: closing would checkpoint and fsync
+while a user waits, and the next process reads the log instead. Must not import anything of minirt but errors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
-VERSION = 1
+VERSION = 2
 FULL = "database or disk is full"
 BUSY_TIMEOUT_S = 10.0
 RESERVE_BYTES = 128 << 10  # kept beside the database, so that on a full disk containers can still be removed
@@ -87,7 +87,7 @@ class Database:
             self.connection.execute("PRAGMA foreign_keys = ON")
             self.connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             version = self.connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
+            if version < VERSION:
                 version = self._create()
         except (sqlite.Error, OSError) as error:
             raise damaged(path, error) from error
@@ -98,15 +98,16 @@ class Database:
             )
 
     def _create(self) -> int:
-        """Several first commands may run at once: the one that gets the write lock creates the tables."""
+        """Make the tables, or those that a later version has brought. Several first commands may run at once: the one
+        that gets the write lock does it."""
         with open(f"{os.path.dirname(__file__)}/schema.sql", encoding="utf-8") as file:
-            schema = file.read()
+            versions = file.read().split("\n-- version ")
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("BEGIN IMMEDIATE")
         version = int(self.connection.execute("PRAGMA user_version").fetchone()[0])
-        if version == 0:
+        if version < VERSION:
             # executescript() would commit first, and let another process create the tables in between.
-            for statement in _statements(schema):
+            for statement in _statements("-- " + "\n-- ".join(versions[version:])):
                 self.connection.execute(statement)
             self.connection.execute(f"PRAGMA user_version = {VERSION}")
             version = VERSION
@@ -159,13 +160,13 @@ class Database:
         """Set some columns of a row; nothing happens where the row is gone."""
         words = ", ".join(f"{column} = ?" for column in values)
         statement = f"UPDATE containers SET {words} WHERE id = ?"
-        self._pressing(lambda: self.run(statement, (*values.values(), identity)))
+        self.pressing(lambda: self.run(statement, (*values.values(), identity)))
 
     def delete(self, identity: str, volumes: bool = False) -> list[str]:
         """Remove the row, with `volumes` also its anonymous volumes that no other container has. Their names."""
-        return self._pressing(lambda: self._delete(identity, volumes))
+        return self.pressing(lambda: self._delete(identity, volumes))
 
-    def _pressing(self, work: Callable[[], Result]) -> Result:
+    def pressing(self, work: Callable[[], Result]) -> Result:
         """What ends in free space may use the room that is kept for it, where there is no other."""
         try:
             return work()

@@ -33,3 +33,51 @@ CREATE TABLE container_volumes (
     destination   TEXT NOT NULL,
     PRIMARY KEY (container, destination)
 ) STRICT;
+
+-- version 2: networks. An address, a MAC or a host port is a lease: taken when a container starts, given back when it
+-- has ended (engine/endpoints.py). Whoever finds one taken settles its holder first. Unset addresses are NULL, so
+-- that UNIQUE passes them over.
+CREATE TABLE networks (
+    id            TEXT PRIMARY KEY CHECK (length(id) = 64),
+    name          TEXT NOT NULL UNIQUE,
+    driver        TEXT NOT NULL CHECK (driver IN ('bridge', 'macvlan')),
+    interface     TEXT NOT NULL UNIQUE,       -- the bridge, or macvlan's parent
+    subnet4       TEXT UNIQUE,                -- 172.17.0.0/16
+    gateway4      TEXT,
+    range4        TEXT,                       -- where addresses are leased from; NULL: the whole subnet
+    subnet6       TEXT UNIQUE,
+    gateway6      TEXT,
+    internal      INTEGER NOT NULL DEFAULT 0,
+    mtu           INTEGER NOT NULL DEFAULT 0, -- bytes; 0: the kernel's choice
+    labels        TEXT NOT NULL DEFAULT '{}', -- JSON
+    created_ns    INTEGER NOT NULL
+) STRICT;
+CREATE TABLE endpoints (
+    container     TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+    network       TEXT NOT NULL REFERENCES networks (id),
+    interface     TEXT NOT NULL,              -- inside: eth0
+    number        INTEGER NOT NULL,           -- its ifindex there: 100
+    veth          TEXT UNIQUE,                -- on the host; NULL with macvlan
+    mac           TEXT NOT NULL,
+    address4      TEXT,
+    prefix4       INTEGER NOT NULL,
+    address6      TEXT,
+    prefix6       INTEGER NOT NULL,
+    aliases       TEXT NOT NULL,              -- JSON list
+    PRIMARY KEY (container, network),
+    UNIQUE (container, interface),
+    UNIQUE (network, address4),
+    UNIQUE (network, address6),
+    UNIQUE (network, mac)
+) STRICT;
+CREATE TABLE ports (
+    container     TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+    protocol      TEXT NOT NULL CHECK (protocol IN ('tcp', 'udp')),
+    host_address  TEXT NOT NULL,              -- '': every address of the host
+    host_port     INTEGER NOT NULL CHECK (host_port BETWEEN 1 AND 65535),
+    container_port INTEGER NOT NULL CHECK (container_port BETWEEN 1 AND 65535),
+    target4       TEXT,
+    target6       TEXT,
+    PRIMARY KEY (protocol, host_port, host_address)
+) STRICT;
+CREATE INDEX ports_by_container ON ports (container);
