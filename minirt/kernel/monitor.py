@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Sequence
 
 from minirt.errors import HostError
 from minirt.kernel import call
@@ -17,7 +18,7 @@ from minirt.kernel._csrc import ffi, lib
 from minirt.kernel.flat import Flat
 from minirt.kernel.settings import Settings
 
-__all__ = ["AUTO_REMOVE", "LOG", "RECORD", "STDIN", "STDIN_ONCE", "TTY", "Settings", "open_program", "spawn"]
+__all__ = ["AUTO_REMOVE", "LOG", "RECORD", "STDIN", "STDIN_ONCE", "TTY", "Settings", "execute", "open_program", "spawn"]
 
 TTY: int = lib.MRT_TTY
 STDIN: int = lib.MRT_KEEP_STDIN
@@ -66,25 +67,30 @@ def sealed(name: str, data: bytes | bytearray) -> int:
 
 
 def spawn(flat: Flat, keep: tuple[int, ...]) -> int:
-    """Start a monitor on a plan whose host steps are done; its pid. It leads a session, has default signals, an
-    empty environment, this process's 0 to 2, and the descriptors of `keep` under the same numbers. HostError."""
+    """Start a monitor on a plan whose host steps are done; its pid. HostError. Else as execute()."""
+    plan = sealed("minirt-plan", flat.buffer)
+    try:
+        return execute((b"minirt:monitor", b"%d" % plan), (plan, *keep))
+    finally:
+        os.close(plan)
+
+
+def execute(argv: Sequence[bytes], keep: Sequence[int]) -> int:
+    """Start the program in the role that argv[0] names; its pid. It leads a session, has default signals, an empty
+    environment, this process's 0 to 2, and the descriptors of `keep` under the same numbers. HostError."""
     program = open_program()
     try:
-        plan = sealed("minirt-plan", flat.buffer)
-        try:
-            argv = [ffi.new("char[]", text) for text in (b"minirt:monitor", b"%d" % plan)]
-            spawn = ffi.new("struct mrt_spawn *")
-            pointers = ffi.new("char *[]", [*argv, ffi.NULL])
-            nothing = ffi.new("char *[]", [ffi.NULL])
-            numbers = ffi.new("int[]", (plan, *keep))
-            spawn.program, spawn.argv, spawn.envp = program, pointers, nothing
-            spawn.keep, spawn.keep_count = numbers, 1 + len(keep)
-            pid = lib.mrt_spawn(spawn)
-            if pid < 0:
-                reason = os.strerror(ffi.errno).lower()
-                raise HostError(f'cannot execute "{PROGRAM}": {reason}', "install minirt again")
-            return pid
-        finally:
-            os.close(plan)
+        texts = [ffi.new("char[]", text) for text in argv]
+        spawn = ffi.new("struct mrt_spawn *")
+        pointers = ffi.new("char *[]", [*texts, ffi.NULL])
+        nothing = ffi.new("char *[]", [ffi.NULL])
+        numbers = ffi.new("int[]", tuple(keep))
+        spawn.program, spawn.argv, spawn.envp = program, pointers, nothing
+        spawn.keep, spawn.keep_count = numbers, len(keep)
+        pid = lib.mrt_spawn(spawn)
+        if pid < 0:
+            reason = os.strerror(ffi.errno).lower()
+            raise HostError(f'cannot execute "{PROGRAM}": {reason}', "install minirt again")
+        return pid
     finally:
         os.close(program)
