@@ -8,6 +8,7 @@ A flag of Docker's that minirt cannot keep is refused by name, never ignored.
 from __future__ import annotations
 
 from minirt.cli.parse import BYTES, INT, LIST, MAP, STRING, Command, Option, Parsed, usage_error
+from minirt.engine import network_flags
 from minirt.engine.options import DEFAULTS, UNSUPPORTED, RunOptions
 from minirt.errors import CommandError, InvalidValue, NoSuchImage
 
@@ -33,25 +34,37 @@ FLAGS = (
     Option("cap-drop", "", LIST, "Drop Linux capabilities"),
     Option("cgroupns", "", STRING, "Cgroup namespace to use (host|private)"),
     Option("cidfile", "", STRING, "Write the container ID to the file"),
+    Option("dns", "", LIST, "Set custom DNS servers", check=network_flags.check_address),
+    Option("dns-option", "", LIST, "Set DNS options"),
+    Option("dns-opt", "", LIST, hidden=True),
+    Option("dns-search", "", LIST, "Set custom DNS search domains", check=network_flags.check_domain),
     Option("domainname", "", STRING, "Container NIS domain name"),
     Option("entrypoint", "", STRING, "Overwrite the default ENTRYPOINT of the image"),
     Option("env", "e", LIST, "Set environment variables"),
     Option("env-file", "", LIST, "Read in a file of environment variables"),
+    Option("expose", "", LIST, "Expose a port or a range of ports"),
     Option("group-add", "", LIST, "Add additional groups to join"),
     Option("hostname", "h", STRING, "Container host name"),
     Option("init", help="Run an init inside the container that forwards signals and reaps processes"),
     Option("interactive", "i", help="Keep STDIN open even if not attached"),
+    Option("ip", "", STRING, "IPv4 address (e.g., 172.30.100.104)"),
+    Option("ip6", "", STRING, "IPv6 address (e.g., 2001:db8::33)"),
     Option("ipc", "", STRING, "IPC mode to use (private|host|container:NAME)"),
     Option("label", "l", LIST, "Set meta data on a container"),
     Option("label-file", "", LIST, "Read in a line delimited file of labels"),
     Option("log-opt", "", LIST, "Log options: max-size=10m, max-file=3"),
+    Option("mac-address", "", STRING, "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
     Option("name", "", STRING, "Assign a name to the container"),
-    Option("network", "", STRING, "Connect a container to a network (none|host|container:NAME)"),
-    Option("net", "", STRING, hidden=True),
+    Option("network", "", LIST, "Connect a container to a network", metavar="network"),
+    Option("net", "", LIST, hidden=True),
+    Option("network-alias", "", LIST, "Add network-scoped alias for the container"),
+    Option("net-alias", "", LIST, hidden=True),
     Option("oom-score-adj", "", INT, "Tune host's OOM preferences (-1000 to 1000)"),
     Option("pid", "", STRING, "PID namespace to use (host|container:NAME)"),
     Option("platform", "", STRING, "Set platform if the registry has the image for several"),
     Option("privileged", help="Give extended privileges to this container"),
+    Option("publish", "p", LIST, "Publish a container's port(s) to the host"),
+    Option("publish-all", "P", help="Publish all exposed ports to random ports"),
     Option("pull", "", STRING, 'Pull image before running ("always", "missing", "never")', default="missing"),
     Option("quiet", "q", help="Suppress the pull output"),
     Option("read-only", help="Mount the container's root filesystem as read only"),
@@ -83,21 +96,21 @@ REFUSED = (
     *[Option(name, "", STRING, hidden=True) for name in (
         "annotation", "blkio-weight", "cgroup-parent", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime",
         "cpus", "cpuset-cpus", "cpuset-mems", "device-cgroup-rule", "device-read-bps", "device-read-iops",
-        "device-write-bps", "device-write-iops", "dns", "dns-option", "dns-search", "expose", "gpus", "health-cmd",
+        "device-write-bps", "device-write-iops", "gpus", "health-cmd",
         "health-interval", "health-retries", "health-start-interval", "health-start-period", "health-timeout",
-        "ip", "ip6", "isolation", "kernel-memory", "link", "link-local-ip", "log-driver", "mac-address",
-        "memory-reservation", "memory-swap", "memory-swappiness", "mount", "network-alias", "pids-limit",
+        "isolation", "kernel-memory", "link", "link-local-ip", "log-driver",
+        "memory-reservation", "memory-swap", "memory-swappiness", "mount", "pids-limit",
         "restart", "runtime", "storage-opt", "userns", "volume-driver", "volumes-from", "device",
     )],
     Option("cpu-shares", "c", STRING, hidden=True),
     Option("memory", "m", STRING, hidden=True),
-    Option("publish", "p", LIST, hidden=True),
-    Option("publish-all", "P", hidden=True),
     Option("oom-kill-disable", hidden=True),
     Option("use-api-socket", hidden=True),
 )  # fmt: skip
 # Where the engine's word is not the flag with underscores.
-FIELDS = {"rm": "auto_remove", "volume": "volumes", "net": "network"}
+FIELDS = {
+    "rm": "auto_remove", "volume": "volumes", "net": "network", "net-alias": "network_alias", "dns-opt": "dns_option",
+}  # fmt: skip
 NOT_STORED = frozenset(
     ("attach", "cidfile", "platform", "pull", "quiet", "no-healthcheck", "disable-content-trust", "sig-proxy",
      "detach-keys", "detach", "explain")
@@ -110,10 +123,11 @@ def options(command: Command, parsed: Parsed) -> RunOptions:
     _refuse(command, parsed)
     words = parsed.arguments
     given: dict[str, object] = {}
-    for name in parsed.given - NOT_STORED:
-        field = FIELDS.get(name, name.replace("-", "_"))
+    for name in sorted(parsed.given - NOT_STORED):
+        field, value = FIELDS.get(name, name.replace("-", "_")), parsed.values[name]
         if field in DEFAULTS:
-            given[field] = parsed.values[name]
+            before = given.get(field)  # --net and --network are two spellings of one list
+            given[field] = [*before, *value] if isinstance(before, list) and isinstance(value, list) else value
     if parsed.text("rootfs"):
         return RunOptions(command=words, **given)
     if not words:

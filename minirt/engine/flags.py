@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The grammar of the flags that hold more than a word: -v, --tmpfs, --ulimit, --sysctl, --log-opt, --security-opt,
---network, --pid … (docker-run(1)). One function per flag, Docker's words for what is wrong.
+--pid … (docker-run(1); network_flags.py has those about networks). One function per flag, Docker's words for what
+is wrong.
 
 Text in, values out: no file is looked at, no kernel asked. Must not import anything but errors and model.
 """
@@ -204,13 +205,6 @@ def namespace(flag: str, text: str, words: tuple[str, ...]) -> tuple[str, str]:
         return mode, ""
     shown = "|".join("container:NAME" if word == "container" else word for word in words)
     raise InvalidValue(f"--{flag}: invalid {flag.upper()} mode: {text}", f"write --{flag} {shown}")
-
-
-def network(text: str) -> tuple[str, str]:
-    """As `namespace`, but another word is the name of a network, and there are none yet."""
-    if text in ("", "default", "none", "host") or text.startswith("container:"):
-        return namespace("network", text, ("default", "none", "host", "container"))
-    raise InvalidValue(f"network {text} not found", "user networks are not supported yet: none, host or default")
 
 
 def hostname(text: str) -> str:

@@ -26,11 +26,12 @@ FLAGS = ("pid", "ipc", "uts", "network")
 SPOKEN = {"pid": "PID", "ipc": "IPC", "uts": "UTS", "network": "network"}
 
 
-def _targets(wanted: RunOptions) -> dict[str, str]:
+def targets(wanted: RunOptions) -> dict[str, str]:
     """{namespace: the container whose it is to be}, for each flag that says container:X."""
     found = {}
     for flag in FLAGS:
-        mode, _, container = getattr(wanted, flag).partition(":")
+        given = getattr(wanted, flag)
+        mode, _, container = (given[0] if isinstance(given, list) and given else given or "").partition(":")
         if mode == "container" and container:
             found[flag] = container
     return found
@@ -38,13 +39,14 @@ def _targets(wanted: RunOptions) -> dict[str, str]:
 
 def normalise(engine: Engine, wanted: RunOptions) -> None:
     """Put ids where the user wrote names, so that a later rename changes nothing. Raises NotFound."""
-    for flag, container in _targets(wanted).items():
-        setattr(wanted, flag, f"container:{engine.find(container).id}")
+    for flag, container in targets(wanted).items():
+        word = f"container:{engine.find(container).id}"
+        setattr(wanted, flag, [word] if flag == "network" else word)
 
 
 def placeholders(wanted: RunOptions) -> dict[str, str]:
     """What config.json says while the container does not run: a path that leads nowhere."""
-    return {kind: f"/proc/0/ns/{ns_file(kind)}" for kind in _targets(wanted)}
+    return {kind: f"/proc/0/ns/{ns_file(kind)}" for kind in targets(wanted)}
 
 
 class Joined:
@@ -56,7 +58,7 @@ class Joined:
         """Raises NotFound, or Conflict where the other container does not run."""
         self.descriptors: dict[str, int] = {}
         try:
-            for kind, container in _targets(wanted).items():
+            for kind, container in targets(wanted).items():
                 self.descriptors[kind] = _open(engine, kind, container)
         except BaseException:
             self.close()

@@ -8,7 +8,7 @@ and numbers. Must not import runtime, kernel or the database.
 
 from __future__ import annotations
 
-from minirt.engine import environment
+from minirt.engine import environment, network_flags
 from minirt.errors import InvalidValue
 
 TYPE_CHECKING = False
@@ -48,7 +48,17 @@ DEFAULTS: dict[str, object] = {
     "ipc": "",  # "" = private, private, host, container:X
     "uts": "",  # "" = private, host
     "cgroupns": "",  # "" = private, private, host
-    "network": "",  # "" = default, none, host, default, container:X
+    "network": [],  # NAME or name=NAME,alias=…; none, host, container:X alone; [] = what settle_network says
+    "network_alias": [],
+    "ip": "",
+    "ip6": "",
+    "mac_address": "",
+    "publish": [],  # [address:][host port:]container port[/protocol]
+    "publish_all": False,
+    "expose": [],  # port[/protocol]
+    "dns": [],
+    "dns_search": [],
+    "dns_option": [],
     "log_opt": [],  # max-size=, max-file=
     "stop_signal": "",
     "stop_timeout": None,  # seconds; None = 10
@@ -65,9 +75,7 @@ UNSUPPORTED: dict[str, str] = {
     "cpus": "resource limits", "cpu-shares": "resource limits", "cpuset-cpus": "resource limits",
     "cpuset-mems": "resource limits", "cpu-period": "resource limits", "cpu-quota": "resource limits",
     "pids-limit": "resource limits", "blkio-weight": "resource limits",
-    "publish": "published ports", "publish-all": "published ports", "ip": "user networks",
-    "network-alias": "user networks", "link": "user networks", "mac-address": "user networks",
-    "dns": "user networks", "dns-search": "user networks", "dns-option": "user networks",
+    "link": "--link (put both containers on a user network: they find each other by name)",
     "restart": "restart policies", "device": "devices", "gpus": "devices", "runtime": "other runtimes",
     "userns": "user namespaces", "health-cmd": "health checks", "log-driver": "other log drivers",
     "mount": "--mount (use -v or --tmpfs)", "volumes-from": "--volumes-from (use -v)",
@@ -110,7 +118,17 @@ class RunOptions:
     ipc: str
     uts: str
     cgroupns: str
-    network: str
+    network: list[str]
+    network_alias: list[str]
+    ip: str
+    ip6: str
+    mac_address: str
+    publish: list[str]
+    publish_all: bool
+    expose: list[str]
+    dns: list[str]
+    dns_search: list[str]
+    dns_option: list[str]
     log_opt: list[str]
     stop_signal: str
     stop_timeout: int | None
@@ -121,6 +139,8 @@ class RunOptions:
     explain: bool
 
     def __init__(self, **given: object) -> None:
+        if isinstance(given.get("network"), str):  # as it was stored when there was one word for it
+            given["network"] = [given["network"]] if given["network"] else []
         for name, default in DEFAULTS.items():
             value = given.pop(name, default)
             setattr(self, name, list(value) if isinstance(value, list | tuple) else value)
@@ -145,6 +165,13 @@ def settle(options: RunOptions, caller: Mapping[str, str]) -> None:
     options.env = environment.collect(options.env_file, options.env, caller)
     options.label = environment.labels(options.label_file, options.label)
     options.env_file, options.label_file = [], []
+    settle_network(options, caller)
+
+
+def settle_network(options: RunOptions, caller: Mapping[str, str]) -> None:
+    """Where no --network is given, what MINIRT_NETWORK names, else the default network."""
+    options.network = options.network or [caller.get("MINIRT_NETWORK") or network_flags.BRIDGE]
+    network_flags.check(options)
 
 
 def _storable(word: str) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import posixpath
 
-from minirt.engine import environment, flags, mounts
+from minirt.engine import environment, flags, mounts, network_flags
 from minirt.engine.record import Record
 from minirt.errors import HostError, InvalidValue
 from minirt.model import capabilities, signals
@@ -130,8 +130,8 @@ def namespace_modes(options: RunOptions) -> dict[str, str]:
         flag = _NAMESPACE_FLAGS[kind]
         mode, _ = flags.namespace(flag, getattr(options, flag), words)
         modes[kind] = "private" if mode in ("", "private", "shareable") else mode
-    network, _ = flags.network(options.network)
-    modes["network"] = "private" if network in ("", "default", "none") else network
+    network, _ = network_flags.mode(options)
+    modes["network"] = "private" if network in (network_flags.NONE, network_flags.BRIDGE) else network
     if options.hostname and modes["uts"] != "private":
         raise InvalidValue("conflicting options: hostname and the UTS mode", "leave out --hostname or --uts")
     return modes

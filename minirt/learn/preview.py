@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 
-from minirt.engine import create, environment, spec
+from minirt.engine import create, environment, join, spec
+from minirt.engine import options as options_
 from minirt.engine.record import Record
 from minirt.errors import MinirtError, StoreError
 from minirt.image import embedded
@@ -49,13 +50,13 @@ def of_options(roots: Roots, options: RunOptions) -> Preview:
     preview, facts = Preview(), host.facts()
     options.env = environment.collect(options.env_file, options.env, os.environ)
     options.env_file = []
+    options_.settle_network(options, os.environ)
     config, layers = _image(roots, options, preview)
     record = Record(options, config, list(layers))
     path = roots.container(IDENTITY)
-    joined = {}
-    for kind in ("pid", "ipc", "uts", "network"):
-        if getattr(options, kind).startswith("container:"):
-            joined[kind] = f"/proc/<pid of {getattr(options, kind).partition(':')[2]}>/ns/{spec.ns_file(kind)}"
+    joined = {
+        kind: f"/proc/<pid of {container}>/ns/{spec.ns_file(kind)}" for kind, container in join.targets(options).items()
+    }
     place = spec.Place(
         IDENTITY,
         path,

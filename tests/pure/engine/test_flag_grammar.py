@@ -116,15 +116,12 @@ def test_security() -> None:
             flags.security([bad])
 
 
-def test_namespaces_and_networks() -> None:
+def test_namespaces() -> None:
     assert flags.namespace("pid", "container:web", ("host", "container")) == ("container", "web")
     assert flags.namespace("pid", "", ("host",)) == ("", "")
     for bad in ("container:", "container", "hosts", "host:x"):
         with pytest.raises(InvalidValue, match="invalid PID mode"):
             flags.namespace("pid", bad, ("host", "container"))
-    assert flags.network("none") == ("none", "")
-    with pytest.raises(InvalidValue, match="network backend not found"):
-        flags.network("backend")
 
 
 @pytest.mark.parametrize("text", ["a" * 65, "-a", "a b", "a\n", "a/b", ".a", "ä"])

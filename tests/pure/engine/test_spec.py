@@ -57,7 +57,7 @@ def test_is_valid_by_the_validator() -> None:
     validate = pytest.importorskip("minirt.model.spec").validate
     validate(made())
     validate(made(privileged=True, tty=True, volumes=["/a:/b:ro", "/anon"], tmpfs=["/t:size=1m"], ulimit=["core=1"]))
-    validate(made(pid="host", ipc="host", uts="host", network="host", cgroupns="host", read_only=True))
+    validate(made(pid="host", ipc="host", uts="host", network=["host"], cgroupns="host", read_only=True))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_flags_are_the_origin_of_their_mounts() -> None:
 
 
 def test_namespaces_of_the_host() -> None:
-    found = made(pid="host", ipc="host", uts="host", network="host", cgroupns="host")
+    found = made(pid="host", ipc="host", uts="host", network=["host"], cgroupns="host")
     assert {each["type"] for each in found["linux"]["namespaces"]} == {"mount", "time"}
     assert "hostname" not in found and "sysctl" not in found["linux"]
     shm = next(mount for mount in found["mounts"] if mount["destination"] == "/dev/shm")
@@ -195,7 +195,7 @@ def test_conflicting_options() -> None:
     with pytest.raises(InvalidValue, match="hostname and the UTS mode"):
         made(uts="host", hostname="x")
     with pytest.raises(InvalidValue, match=r"own|network"):
-        made(network="host", sysctl=["net.ipv4.ip_forward=1"])
+        made(network=["host"], sysctl=["net.ipv4.ip_forward=1"])
 
 
 def test_record_survives_storing() -> None:
