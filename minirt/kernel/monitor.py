@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Sequence
 
 from minirt.errors import HostError
 from minirt.kernel import call
 from minirt.kernel._csrc import ffi, lib
 from minirt.kernel.flat import Flat
 from minirt.kernel.settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["AUTO_REMOVE", "LOG", "RECORD", "STDIN", "STDIN_ONCE", "TTY", "Settings", "execute", "open_program", "spawn"]
 

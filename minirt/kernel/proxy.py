@@ -8,9 +8,11 @@ sockets, and with them the kernel's word that nobody else has the port. Must not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from minirt.kernel import monitor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["SOCKETS", "spawn"]
 
