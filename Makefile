@@ -11,9 +11,12 @@
 # busybox-static (what localhost/busybox is made of)
 PACKAGES_BUILD = gcc libc6-dev pkg-config musl-tools ninja-build python3 python3-dev python3-venv \
                  libseccomp-dev libcap-dev busybox-static
+# run: what containers with networks need: nft for guards and published ports, dnsmasq for names
+PACKAGES_RUN = nftables dnsmasq-base
 # tests: images made by other hands and a registry to keep them in, certificates, zstd layers, a second opinion on
-# system calls
-PACKAGES_TEST = skopeo umoci mmdebstrap docker-registry openssl zstd strace podman docker.io
+# system calls; for networks a web server, a meter, ip, and the kernel's table of connections
+PACKAGES_TEST = skopeo umoci mmdebstrap docker-registry openssl zstd strace podman docker.io \
+                nginx-light iperf3 iproute2 conntrack
 # bench: the peers
 PACKAGES_BENCH = docker.io containerd podman runc conmon bubblewrap
 
@@ -46,7 +49,7 @@ PYTHON = $(shell for python in /usr/bin/python3 /usr/bin/python3.13 /usr/bin/pyt
                ok and print(sys.executable); sys.exit(not ok)' 2>/dev/null && break; done)
 
 # $(call apt,LIST): installs what is missing of LIST, and asks apt only then. Services that come along are neither
-# started (RUNLEVEL is for init scripts, policy-rc.d for systemd) nor, the registry, started at the next boot.
+# started (RUNLEVEL is for init scripts, policy-rc.d for systemd) nor, the registry and nginx, started at the next boot.
 POLICY = /usr/sbin/policy-rc.d
 apt = missing=$$(for name in $(1); do \
           dpkg-query -W -f '$${db:Status-Status}\n' $$name 2>/dev/null | grep -qx installed || echo $$name; done); \
@@ -55,8 +58,9 @@ apt = missing=$$(for name in $(1); do \
               chmod 755 $(POLICY); }; \
           apt-get -q update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
               apt-get -q install -y --no-install-recommends $$missing && \
-          case " $$missing " in *" docker-registry "*) ! command -v systemctl >/dev/null || \
-              systemctl --quiet disable docker-registry; esac; }
+          for service in docker-registry nginx-light; do \
+              case " $$missing " in *" $$service "*) ! command -v systemctl >/dev/null || \
+                  systemctl --quiet disable $${service%-light}; esac; done; }
 
 .PHONY: demo test install uninstall bench fuzz lint test-c test-pure test-kernel clean root
 .DELETE_ON_ERROR:
@@ -67,7 +71,7 @@ root:
 # --- set-up -------------------------------------------------------------------------------------------------
 $(STAMPS)/packages-build: Makefile | root
 	@mkdir -p $(STAMPS)
-	@$(call apt,$(PACKAGES_BUILD))
+	@$(call apt,$(PACKAGES_BUILD) $(PACKAGES_RUN))
 	@touch $@
 
 $(STAMPS)/packages-test: Makefile | root

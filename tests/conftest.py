@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every test may ask for: a minirt of its own, a root filesystem, a probe inside; and what is checked after.
 
-Fixtures: `minirt` (tests/runner.py: the command line with its own --root and --state), `rootfs` (a busybox
+Fixtures: `minirt` (tests/runner.py: the command line with its own --root and --state, containers without a network
+unless a test says --network), `networked` (the same on a host of its own, with the default network), `rootfs` (a busybox
 directory with /bin/probe), `probe_program` (tests/probe.c, built once), `registry` and `make_registry`
-(tests/registries.py). Tests outside PURE are marked `kernel`.
+(tests/registries.py). Tests outside PURE are marked `kernel`. Whoever runs tests has left the machine's network
+(tests/namespaces.py).
 After each test that used `minirt`, tests/invariants.py looks for what it left behind. With CI=true a skip is a
 failure. Must not import minirt: these tests see it from outside, as its users do.
 """
@@ -26,7 +28,9 @@ TESTS = Path(__file__).resolve().parent
 sys.path[:0] = sorted({str(path.parent) for path in TESTS.rglob("*.py") if path.stem[:5] not in ("test_", "conft")})
 
 import invariants  # noqa: E402  (needs the path above)
+import namespaces  # noqa: E402
 import runner  # noqa: E402
+import traces  # noqa: E402
 from registries import Registry  # noqa: E402
 
 PURE = {"style", "model", "plan", "pure"}
@@ -40,6 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes more than ten seconds")
     if os.geteuid() == 0:
         own_mounts()
+        if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
+            namespaces.settle()
 
 
 def own_mounts() -> None:
@@ -179,6 +185,17 @@ def minirt(short_dir: Path, rootfs: Path, request: pytest.FixtureRequest) -> Ite
     """minirt with its own root and state; afterwards every container is removed and nothing may be left."""
     with runner.tidy(runner.Minirt(short_dir / "root", short_dir / "state", rootfs)) as mine:
         yield mine
+
+
+@pytest.fixture
+def networked(short_dir: Path, rootfs: Path) -> Iterator[runner.Minirt]:
+    """minirt with its default network, on a host that has only just started: the test itself runs in a network
+    namespace of its own. Afterwards, with every container gone, what made up their networks must be gone too."""
+    with namespaces.host():
+        mine = runner.Minirt(short_dir / "root", short_dir / "state", rootfs)
+        del mine.environment["MINIRT_NETWORK"]
+        with runner.tidy(mine, traces.left_behind):
+            yield mine
 
 
 @pytest.fixture(scope="session")

@@ -24,10 +24,18 @@ def host() -> dict[str, object]:
     return {
         "/dev/null": (stat.filemode(null.st_mode), null.st_uid, null.st_gid, null.st_rdev),
         "host name": os.uname().nodename,
+        "interfaces": interfaces(),
     }
 
 
+def interfaces() -> list[str]:
+    """Those of the current network namespace, bridges aside: a network's bridge stays as long as the network."""
+    names = [line.split(":")[0].strip() for line in Path("/proc/net/dev").read_text().splitlines()[2:]]
+    return sorted(name for name in names if not Path(f"/sys/class/net/{name}/bridge").exists())
+
+
 def compare(before: dict[str, object], after: dict[str, object]) -> list[str]:
+    """Only what `before` names."""
     return [f"{key}: was {before[key]}, is {after[key]}" for key in before if before[key] != after[key]]
 
 

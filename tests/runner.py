@@ -78,6 +78,7 @@ class Minirt:
             "TERM": "xterm",
             "MINIRT_ROOT": str(root),
             "MINIRT_STATE": str(state),
+            "MINIRT_NETWORK": "none",  # what is not about networks does not pay for them
         }
         if len(program()) > 1:  # the source tree
             self.environment["PYTHONPATH"] = str(SOURCE)
@@ -217,14 +218,15 @@ def static_program(folder: Path, source: Path, prepare: Callable[[Path], None] =
 
 
 @contextlib.contextmanager
-def tidy(mine: Minirt) -> Iterator[Minirt]:
-    """Ends all of it afterwards; nothing may be left by it, and the host is as it was."""
+def tidy(mine: Minirt, look: Callable[[Minirt], list[str]] = lambda mine: []) -> Iterator[Minirt]:
+    """Ends all of it afterwards; nothing may be left by it, and the host is as it was. `look` finds more."""
     before = invariants.host()
     try:
         yield mine
     finally:
         left = mine.close()
         left += invariants.left_behind(mine.root, mine.state, mine.seen)
+        left += look(mine)
         left += invariants.compare(before, invariants.host())
         invariants.repair(before, mine.root, mine.state, mine.seen)
     assert not left, "left behind:\n" + "\n".join(left)

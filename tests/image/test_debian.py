@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import namespaces
 from minirt.image import find, load
 from test_store import mounted
 from test_unpack import described
@@ -33,7 +34,8 @@ def debian() -> Path:
             work = CACHE / "work"
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir()
-            run("mmdebstrap", "--variant=minbase", "bookworm", work / "root.tar")
+            with namespaces.machine():
+                run("mmdebstrap", "--variant=minbase", "bookworm", work / "root.tar")
             made = f"{work}/oci:two"
             run("umoci", "init", "--layout", work / "oci")
             run("umoci", "new", "--image", made)
