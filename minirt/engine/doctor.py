@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 from minirt.cgroup import owners, tree
+from minirt.engine import doctor_network
+from minirt.engine.finding import FAIL, OK, WARN, Finding
 from minirt.engine.paths import Roots
 from minirt.errors import HostError, MinirtError
 from minirt.model import capabilities
@@ -22,7 +24,7 @@ from minirt.plan import rootfs
 from minirt.plan.facts import Host
 from minirt.plan.step import CWD, HOST, Fd, Flags, Plan, Step
 
-OK, WARN, FAIL = "ok", "warn", "fail"
+__all__ = ["FAIL", "OK", "WARN", "Finding", "attempt", "can_run", "examine", "release"]
 FLOOR = (5, 14)
 """cgroup.kill is the newest thing that minirt needs."""
 ARCHITECTURES = ("x86_64", "aarch64")
@@ -46,23 +48,12 @@ CONTROLLERS = ("cpu", "cpuset", "hugetlb", "io", "memory", "pids")
 KERNEL_REMEDY = "run a distribution's kernel of Linux 5.14 or later; an outer sandbox may also forbid it"
 
 
-class Finding:
-    """name: what was looked at. status: "ok", "warn" or "fail". what: what was found. remedy: "" if none is needed."""
-
-    __slots__ = ("name", "status", "what", "remedy")
-
-    def __init__(self, name: str, status: str, what: str, remedy: str = "") -> None:
-        self.name = name
-        self.status = status
-        self.what = what
-        self.remedy = remedy
-
-
 def examine(roots: Roots) -> list[Finding]:
     """Everything, in the order in which a container needs it. A container can run if none of them is "fail"."""
     found: list[Finding] = []
     for look in (_root, _kernel, _program, _calls, _namespaces, _cgroups, _overlay, _seccomp, _capabilities, _tools):
         found += look(roots)
+    found += doctor_network.examine(roots)
     return found
 
 
@@ -309,7 +300,7 @@ def _tools(roots: Roots) -> Iterator[Finding]:
     path = "/usr/sbin:/usr/bin:/sbin:/bin"
     wanted: tuple[tuple[str, str, str, Callable[[str], bool]], ...] = (
         ("busybox", "busybox-static", "localhost/busybox cannot be made", _static),
-        ("nft", "nftables", "needed for published ports", lambda _: True),
+        ("nft", "nftables", "needed for every network but none and host", lambda _: True),
         ("dnsmasq", "dnsmasq-base", "needed for names on user networks", lambda _: True),
     )
     for name, package, loss, suits in wanted:
