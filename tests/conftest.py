@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every test may ask for: a minirt of its own, a root filesystem, a probe inside; and what is checked after.
 
-Fixtures: `minirt` (tests/runner.py: the command line with its own --root and --state, containers without a network
-unless a test says --network), `networked` (the same on a host of its own, with the default network), `rootfs` (a busybox
-directory with /bin/probe), `probe_program` (tests/probe.c, built once), `registry` and `make_registry`
+Fixtures: `minirt` (tests/runner.py: the command line with its own --root and --state; no network unless a test says
+--network), `networked` (the same on a host of its own, with the default network), `rootfs` (a busybox directory with
+/bin/probe), `probe_program` (tests/probe.c, built once), `registry` and `make_registry`
 (tests/registries.py). Tests outside PURE are marked `kernel`. Whoever runs tests has left the machine's network
 (tests/namespaces.py).
 After each test that used `minirt`, tests/invariants.py looks for what it left behind. With CI=true a skip is a
