@@ -156,8 +156,10 @@ class _Walk:
         """A verdict map: the element of the packet's value, or none."""
         value, data = self.value(body["key"]), body["data"]
         entries = data.get("set") if isinstance(data, dict) else None
-        if value is None or entries is None:
-            return None, []
+        if entries is None:
+            return None, [(ACCEPT, "")]  # a map of its own, whose elements may say anything
+        if value is None:
+            return None, [one for _, verdict in entries for one in _verdict(*next(iter(verdict.items())))]
         for key, verdict in entries:
             same = _same(value, key.get("elem", {}).get("val") if isinstance(key, dict) else key)
             if same is not False and isinstance(verdict, dict):
