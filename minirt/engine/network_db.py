@@ -44,6 +44,11 @@ def network_named(database: Database, name: str) -> Network | None:
     return _network(found[0]) if found else None
 
 
+def find(database: Database, identity: str) -> Network | None:
+    found = database.run(f"SELECT {_NETWORK} FROM networks WHERE id = ?", (identity,))
+    return _network(found[0]) if found else None
+
+
 def network_by(database: Database, ref: str) -> Network:
     """By its id, else its name ("default" is another word for "bridge"), else the beginning of its id. Raises
     NotFound, or Conflict where more than one id begins so."""

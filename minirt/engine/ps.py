@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from minirt.engine import lifecycle, reconcile
+from minirt.engine import lifecycle, network_db, reconcile
 from minirt.errors import HostError, StoreError
 from minirt.model import json
 
@@ -45,13 +45,14 @@ def ps(engine: Engine, all: bool = False) -> list[Listed]:
     """Newest first; without `all` only what runs or is paused."""
     found, stale = [], []
     database = engine.database
-    running = _listing(engine.roots.state)
+    running, holders = _listing(engine.roots.state), network_db.holders(database)
     for row in database.all():
         if row.id not in running and row.status in (lifecycle.CREATED, lifecycle.EXITED):
             seen = reconcile.Seen(row, None)
         else:
             seen = reconcile.look(engine, row)
-        if seen.stale or row.status == lifecycle.REMOVING:
+        leaves = row.id in holders and seen.status not in lifecycle.ALIVE
+        if seen.stale or leaves or row.status == lifecycle.REMOVING:
             stale.append((row, seen))
         if seen.born and (all or seen.status in (*lifecycle.ALIVE, lifecycle.RESTARTING)):
             found.append((row, seen))

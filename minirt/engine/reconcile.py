@@ -13,7 +13,8 @@ lag behind and never needs to be right. Crashes leave only what `settle` and `sw
     removing      –          –       free  half removed            removes the rest
     –             –          –       free  directory without row   sweep removes it
 
-* without started_ns: `run` inserts so, just before it starts the container. "held" is the container's lock or
+Addresses and ports (engine/release.py) are given back on the way to exited or removed, and by `settle` where a start
+that was killed has left them. * without started_ns: `run` inserts so, just before it starts the container. "held" is the container's lock or
 the lock on its run directory, which the monitor inherits. A container that asked for --rm is removed once it has
 exited. Must not import plan or image.
 """
@@ -23,7 +24,7 @@ from __future__ import annotations
 import os
 
 from minirt.cgroup import tree
-from minirt.engine import erase, lifecycle, lock, names
+from minirt.engine import erase, lifecycle, lock, names, release
 from minirt.errors import HostError, StoreError
 from minirt.runtime import state as states
 from minirt.runtime import stop
@@ -96,11 +97,14 @@ def settle(engine: Engine, row: Row, keep: bool = False) -> Row | None:
         discard(engine, row)
         return None
     if not seen.stale:
+        if seen.status not in lifecycle.ALIVE and not lock.held(engine.roots.run(row.id)):
+            release.give(engine, row.id)
         return row
     if seen.status == lifecycle.EXITED:
         if row.auto_remove and not keep:
             discard(engine, row)
             return None
+        release.give(engine, row.id)
         engine.database.update(
             row.id, status=seen.status, started_ns=seen.started_ns, finished_ns=seen.finished_ns,
             exit_code=seen.exit_code,
@@ -137,6 +141,7 @@ def discard(engine: Engine, row: Row, volumes: bool = True) -> None:
     state = states.read(run_dir)
     if state is not None and state.exit is None:
         refuse_survivor(row, stop.kill_and_wait(run_dir, engine.cgroup(row.id)))
+    release.give(engine, row.id)
     orphaned = engine.database.delete(row.id, volumes)
     clear_run(engine, row.id)
     for name in orphaned:

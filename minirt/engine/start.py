@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from minirt.engine import create, flags, join, lifecycle, lock, reconcile, store
+from minirt.engine import create, flags, join, lifecycle, lock, network_flags, reconcile, store
 from minirt.errors import Conflict, ExecFailed, MinirtError
 from minirt.kernel import process
 from minirt.runtime import bundle
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minirt.engine.db import Row
+    from minirt.engine.endpoints import Taken
     from minirt.engine.record import Record
     from minirt.engine.store import Engine
     from minirt.runtime.launch import Started
@@ -70,9 +71,29 @@ def again(engine: Engine, row: Row) -> Started:
 
 def launch(engine: Engine, row: Row, record: Record, spec: dict[str, Any], mounted: runtime.Mounted | None) -> Started:
     """Make it run. `mounted`: its root filesystem where that is mounted already; it is closed in any case."""
+    try:
+        _await_birth(engine.roots.run(row.id), row.id)
+        if network_flags.mode(record.options)[0] != network_flags.BRIDGE:
+            given, mounted = mounted, None
+            return _launch(engine, row, record, spec, given, None)
+        from minirt.engine import endpoints
+
+        with endpoints.take(engine, row, record) as taken:
+            taken.apply(spec)
+            given, mounted = mounted, None
+            started = _launch(engine, row, record, spec, given, taken)
+            taken.serve(started)
+            return started
+    finally:
+        if mounted is not None:
+            os.close(mounted.fd)
+
+
+def _launch(
+    engine: Engine, row: Row, record: Record, spec: dict[str, Any], mounted: runtime.Mounted | None, taken: Taken | None
+) -> Started:
     wanted = record.options
     path, run_dir = engine.roots.container(row.id), engine.roots.run(row.id)
-    _await_birth(run_dir, row.id)
     log_size, log_files = flags.log_options(wanted.log_opt)
     with join.Joined(engine, wanted) as joined:
         joined.apply(spec)
@@ -84,6 +105,8 @@ def launch(engine: Engine, row: Row, record: Record, spec: dict[str, Any], mount
             log_size=log_size, auto_remove=wanted.auto_remove, cleanup=cleanup_command(engine, row.id),
             stamps=wanted.explain,
         )  # fmt: skip
+        if taken is not None:
+            request.links, request.watched = taken.links, True
         started = runtime.start(request)
     state = states.read(run_dir)
     engine.database.update(

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A container's places in its networks: taken when it starts, given back when it has ended (engine/release.py).
+
+    shared lock { rows ── sockets ── nft elements } ── resolver ── hosts ── birth ── proxy
+
+Rows come first: a `kill -9` at any later point leaves them, and `settle` gives back by them what there may be. All that
+a birth needs of the host is there before it, so a taken port is refused before anything starts. Must not import image.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EADDRINUSE
+
+from minirt.engine import default_network, leases, lock, network_db, network_flags, reconcile, release, reload
+from minirt.errors import Conflict, InvalidValue, MinirtError, StepFailed
+from minirt.model.network import BRIDGE, DEFAULT
+from minirt.network import bridge, firewall
+from minirt.plan import publish
+from minirt.plan.network import Link
+from minirt.plan.step import Fd, Plan
+from minirt.runtime import stop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from minirt.engine.db import Row
+    from minirt.engine.network_flags import Wanted
+    from minirt.engine.record import Record
+    from minirt.engine.store import Engine
+    from minirt.model.network import Endpoint, Network, Port
+    from minirt.runtime.launch import Started
+    from minirt.runtime.state import State
+
+ATTEMPTS = 64
+IPV6 = "/proc/sys/net/ipv6"
+
+give = release.give
+
+
+class Taken:
+    """What a start holds of the network; a context manager. links: for the birth. plan: the host steps that were made
+    already. If the block raises, all is given back; afterwards only the rows and nftables keep it, and the proxy that
+    `serve` started."""
+
+    __slots__ = ("container", "endpoints", "engine", "links", "networks", "plan", "ports", "sockets")
+
+    def __init__(self, engine: Engine, container: str) -> None:
+        self.engine = engine
+        self.container = container
+        self.networks: list[Network] = []
+        self.endpoints: list[Endpoint] = []
+        self.ports: list[Port] = []
+        self.links: tuple[Link, ...] = ()
+        self.plan = Plan(())
+        self.sockets: list[tuple[int, Port, str]] = []  # (descriptor, port, "4" or "6")
+
+    def apply(self, spec: dict[str, Any]) -> None:
+        """What the specification must say for these links: no IPv6 but on lo where no network has any (NET-07)."""
+        if self.links and not any(network.subnet6 for network in self.networks) and os.path.isdir(IPV6):
+            spec["linux"].setdefault("sysctl", {}).setdefault("net.ipv6.conf.default.disable_ipv6", "1")
+
+    def serve(self, started: Started) -> None:
+        """Hand the published ports' sockets to a proxy that lives as long as the container's monitor. A container
+        that cannot be served is ended."""
+        served = [
+            (fd, port.protocol, port.target4 if family == "4" else port.target6 or port.target4, port.container_port)
+            for fd, port, family in self.sockets
+        ]
+        if not served:
+            return
+        from minirt.kernel import proxy
+
+        try:
+            watch = os.pidfd_open(started.monitor_pid)
+            try:
+                proxy.spawn(served, watch)
+            finally:
+                os.close(watch)
+        except (OSError, MinirtError):
+            stop.kill_and_wait(self.engine.roots.run(self.container), self.engine.cgroup(self.container))
+            raise
+
+    def close(self) -> None:
+        """Our own copies of the sockets."""
+        while self.sockets:
+            os.close(self.sockets.pop()[0])
+
+    def __enter__(self) -> Taken:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close()
+        if kind is not None:
+            give(self.engine, self.container)
+
+
+def take(engine: Engine, row: Row, record: Record) -> Taken:
+    """Lease what the container's options ask for. The caller holds its lock, and it does not run.
+
+    Raises NotFound (network), Conflict (address, port), InvalidValue, HostError (nft or dnsmasq missing), StepFailed;
+    nothing is left then.
+    """
+    give(engine, row.id)  # what a start that was killed had taken
+    taken = Taken(engine, row.id)
+    wanted = network_flags.wanted(record.options)
+    if not wanted:
+        return taken
+    published = network_flags.ports(
+        record.options.publish, record.options.publish_all,
+        network_flags.exposed(record.options.expose, record.config),
+    )  # fmt: skip
+    try:
+        _take(taken, wanted, published)
+        _flush_stale_flows(taken.ports)
+        for network in taken.networks:
+            if release.has_names(network):
+                from minirt.engine import naming
+
+                naming.refresh(engine, network)
+    except BaseException:
+        taken.close()
+        give(engine, row.id)
+        raise
+    return taken
+
+
+def _take(taken: Taken, wanted: Sequence[Wanted], published: Sequence[network_flags.WantedPort]) -> None:
+    """Until it succeeds or nothing more can be done: what dead containers hold is given back, a port that a process
+    has is passed over where another would do."""
+    engine = taken.engine
+    refused: set[tuple[str, int]] = set()
+    settled: set[str] = set()
+    for _ in range(ATTEMPTS):
+        with _ready(engine, wanted):
+            try:
+                places = _places(engine, wanted)
+                taken.networks = [network for network, _ in places]
+                taken.endpoints, taken.ports = network_db.lease(
+                    engine.database, taken.container,
+                    lambda places=places: leases.choose(  # type: ignore[misc]
+                        engine.database, taken.container, places, published, refused
+                    ),
+                )  # fmt: skip
+                _open(taken)
+                taken.links = links(places, taken.endpoints)
+                return
+            except leases.Held as error:
+                held: leases.Held | None = error
+            except PortTaken as error:
+                taken.close()
+                if not _elsewhere(published, error.port):
+                    raise error.explained() from None
+                refused.add((error.port.protocol, error.port.host_port))
+                held = None
+        give(engine, taken.container)
+        if held is None:
+            continue
+        if not _settle(engine, held.holders - settled):
+            raise held
+        settled |= held.holders
+    raise Conflict("all ports are allocated", f"see {leases.EPHEMERAL} and ss -ltnup")
+
+
+def _settle(engine: Engine, holders: set[str]) -> bool:
+    """Whether any of these containers has given back what it held, because it does not run any more."""
+    freed = False
+    for container in sorted(holders):
+        row = engine.database.by_id(container)
+        if row is not None:
+            reconcile.settle_if_free(engine, row)
+        freed = freed or not network_db.is_holder(engine.database, container)
+    return freed
+
+
+def _ready(engine: Engine, wanted: Sequence[Wanted]) -> lock.Lock:
+    """The shared lock, with our tables whole and the default network made."""
+    table = firewall.table_name(engine.roots.root)
+    if any(one.network == DEFAULT for one in wanted):
+        default_network.ensure(engine)
+    for _ in range(3):
+        held = release.shared(engine)
+        try:
+            if firewall.present(table):
+                return held
+        except BaseException:
+            held.release()
+            raise
+        held.release()
+        reload.restore(engine)
+    return release.shared(engine)
+
+
+def _places(engine: Engine, wanted: Sequence[Wanted]) -> list[leases.Place]:
+    found: list[leases.Place] = []
+    for one in wanted:
+        network = network_db.network_by(engine.database, one.network)
+        if any(network.id == other.id for other, _ in found):
+            raise InvalidValue(f'network "{network.name}" is specified multiple times', "name each network once")
+        found.append((network, one))
+    return found
+
+
+def links(places: Sequence[leases.Place], endpoints: Sequence[Endpoint]) -> tuple[Link, ...]:
+    """What a birth makes of them. Each family's default route leads through the first network that has a way out;
+    the default network's IPv6 stays on the host."""
+    found = []
+    routed: set[int] = set()
+    for (network, wanted), one in zip(places, endpoints, strict=True):
+        gateways = []
+        for family, gateway in ((4, network.gateway4), (6, "" if network.is_default else network.gateway6)):
+            if gateway and not network.internal and family not in routed:
+                routed.add(family)
+                gateways.append(gateway)
+        pairs = ((one.address4, one.prefix4), (one.address6, one.prefix6))
+        found.append(
+            Link(
+                network.driver, one.interface, one.index, one.mac, network.mtu, one.veth, master(network),
+                tuple(pair for pair in pairs if pair[0]), tuple(gateways), f"--network {wanted.network}",
+                network.interface,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def master(network: Network) -> int:
+    """The ifindex on the host: the bridge, made if it is missing, or macvlan's parent."""
+    return bridge.ensure(network) if network.driver == BRIDGE else bridge.parent_index(network.interface)
+
+
+class PortTaken(Exception):
+    """A process has the port. Never leaves this module: it is passed over or explained."""
+
+    def __init__(self, port: Port) -> None:
+        super().__init__(port.host_port)
+        self.port = port
+
+    def explained(self) -> Conflict:
+        from minirt.network import port_owner
+
+        where = leases.shown(self.port.host_address, self.port.host_port)
+        who = port_owner.find(self.port.protocol, self.port.host_port)
+        return Conflict(
+            f"Bind for {where} failed: port is already allocated" + (f" by process {who}" if who else ""),
+            "choose another port, or end what has it",
+        )
+
+
+def _elsewhere(published: Sequence[network_flags.WantedPort], port: Port) -> bool:
+    """Whether `port` was chosen freely."""
+    return any(
+        leases.is_open(one)
+        and (one.protocol, one.container_port, one.host_address)
+        == (port.protocol, port.container_port, port.host_address)
+        and (not one.host_port or one.host_port <= port.host_port <= one.host_last)
+        for one in published
+    )
+
+
+def _open(taken: Taken) -> None:
+    """The sockets of published ports, and the elements in nftables. Raises PortTaken, StepFailed."""
+    table = firewall.table_name(taken.engine.roots.root)
+    pinned = [one for one in taken.endpoints if one.veth]
+    ports, size = taken.ports, release.SOCKETS_PER_PLAN // 2  # one for each family
+    for begin in range(0, len(ports) or 1, size):
+        part = ports[begin : begin + size]
+        plan = publish.take(table, () if begin else pinned, part)
+        slots = publish.sockets(part)
+        try:
+            made = release.carry_out(plan)
+        except StepFailed as error:
+            step = plan.steps[error.index]
+            if error.errno == EADDRINUSE and isinstance(step.args[0], Fd):
+                raise PortTaken(slots[int(step.args[0].name.rpartition("-")[2])][0]) from None
+            raise
+        taken.plan = Plan(taken.plan.steps + plan.steps)
+        for index, (port, family) in enumerate(slots):
+            if (descriptor := made.pop(f"port-{index}", -1)) >= 0:  # none for IPv6 on a host without it
+                taken.sockets.append((descriptor, port, family))
+        for descriptor in made.values():
+            os.close(descriptor)
+
+
+def _flush_stale_flows(ports: Sequence[Port]) -> None:
+    datagrams = [port for port in ports if port.protocol == "udp"]
+    if datagrams:
+        from minirt.network import conntrack
+
+        conntrack.flush(datagrams)

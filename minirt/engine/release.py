@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a container has leased is given back: elements out of nftables, names out of the resolver, rows out.
+
+In this order, so that a `kill -9` in between leaves rows by which the next command does the rest. The veth pair needs
+nothing: it goes with the container's network namespace. `engine/endpoints.py` takes what is given back here.
+
+    lock on <state>/networks    shared: who takes or gives    alone: who loads the tables anew, makes or removes a network
+
+So an element is never lost between the look at the database and the load. Must not import reconcile, which calls this.
+"""
+
+from __future__ import annotations
+
+from minirt.engine import lock, network_db
+from minirt.errors import MinirtError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from minirt.engine.store import Engine
+    from minirt.model.network import Endpoint, Network, Port
+    from minirt.plan.step import Plan
+
+SOCKETS_PER_PLAN = 200  # a plan's slots are counted: plan/publish.py
+
+
+def folder(engine: Engine) -> str:
+    """Where the resolvers' files lie, and whose lock puts takers and loaders in order."""
+    return f"{engine.roots.state}/networks"
+
+
+def shared(engine: Engine) -> lock.Lock:
+    """For who takes or gives back: many at once, but nobody who loads the tables. A context manager."""
+    return lock.share(folder(engine))
+
+
+def alone(engine: Engine) -> lock.Lock:
+    """For who loads the tables, makes or removes a network. A context manager."""
+    return lock.share(folder(engine), alone=True)
+
+
+def give(engine: Engine, container: str) -> None:
+    """Give back all that a container has leased; nothing happens where that is nothing. The caller holds the
+    container's lock, and knows that it does not run."""
+    database = engine.database
+    if not network_db.is_holder(database, container):
+        return
+    with shared(engine):
+        left = network_db.endpoints(database, container)
+        ports = network_db.ports(database, container)
+        drop_elements(engine, left, ports)
+        network_db.release(database, container)
+    _forget_flows(ports)
+    refresh_names(engine, [one.network for one in left])
+
+
+def drop_elements(engine: Engine, left: Sequence[Endpoint], ports: Sequence[Port]) -> None:
+    """Out of nftables with them; what is not there is fine. StepFailed where the kernel refuses."""
+    from minirt.network import firewall
+    from minirt.plan import publish
+
+    plan = publish.give(firewall.table_name(engine.roots.root), [one for one in left if one.veth], ports)
+    carry_out(plan)
+
+
+def carry_out(plan: Plan) -> dict[str, int]:
+    """Run the host steps of a plan; {slot: descriptor}. StepFailed."""
+    from minirt.kernel import execute, flat
+    from minirt.runtime.launch import step_failed
+
+    if not plan.steps:
+        return {}
+    try:
+        return execute.run(flat.encode(plan))
+    except execute.StepError as error:
+        raise step_failed(plan, error.index, error.errno or 0) from None
+
+
+def _forget_flows(ports: Sequence[Port]) -> None:
+    """UDP has no end that the kernel could see: its flows would go on to an address that is another's tomorrow."""
+    datagrams = [port for port in ports if port.protocol == "udp"]
+    if datagrams:
+        from minirt.network import conntrack
+
+        conntrack.flush(datagrams)
+
+
+def refresh_names(engine: Engine, networks: Sequence[str]) -> None:
+    """The resolver of each of these networks knows who is there now; one whose network is empty ends. A resolver that
+    cannot be started is who starts a container's to report, not who ends one."""
+    named = [one for one in (network_db.find(engine.database, identity) for identity in networks) if one is not None]
+    for network in named:
+        if has_names(network):
+            from minirt.engine import naming
+
+            try:
+                naming.refresh(engine, network)
+            except MinirtError:
+                continue
+
+
+def has_names(network: Network) -> bool:
+    """Whether containers find each other by name there: on all but the default network (Docker)."""
+    return not network.is_default

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`network reload`: everything the database knows of networks is put back into the kernel: bridges, nftables, resolvers.
+
+Somebody may have flushed nftables, or the host has been rebooted: the next command that needs the tables finds them
+incomplete and comes here, in one transaction for the kernel. Of containers only those count that live or are just
+being born; what dead ones hold is given back by whoever settles them. Must not import plan or image.
+"""
+
+from __future__ import annotations
+
+from minirt.engine import lifecycle, lock, network_db, reconcile, release
+from minirt.model.network import BRIDGE
+from minirt.network import bridge, firewall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirt.engine.store import Engine
+
+
+def reload(engine: Engine) -> None:
+    """All of it, also what is there. Raises HostError with the name of the package that is missing."""
+    restore(engine)
+    release.refresh_names(engine, [network.id for network in network_db.networks(engine.database)])
+
+
+def restore(engine: Engine) -> None:
+    """Bridges and nftables."""
+    with release.alone(engine):
+        restore_locked(engine)
+
+
+def restore_locked(engine: Engine) -> None:
+    """As `restore`, by who holds the lock on networks alone."""
+    database = engine.database
+    networks = network_db.networks(database)
+    living = {container for container in network_db.holders(database) if lives(engine, container)}
+    for network in networks:
+        if network.driver == BRIDGE:
+            bridge.ensure(network)
+    endpoints = [one for one in network_db.endpoints(database) if one.container in living and one.veth]
+    published = network_db.ports_by_container(database)
+    ports = [port for container in living for port in published.get(container, ())]
+    firewall.load(firewall.table_name(engine.roots.root), networks, endpoints, ports)
+
+
+def lives(engine: Engine, container: str) -> bool:
+    """Whether it runs, or somebody is at work on it: perhaps at its birth."""
+    row = engine.database.by_id(container)
+    if row is None:
+        return False
+    if reconcile.look(engine, row).status in lifecycle.ALIVE:
+        return True
+    return lock.held(engine.roots.container(container)) or lock.held(engine.roots.run(container))

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which process has a port of this host: /proc/net/tcp and its like, and the descriptors of processes (proc_net(5)).
+
+Asked only when a bind(2) has failed, for the error's sake. Must not import engine.
+"""
+
+from __future__ import annotations
+
+import os
+
+_LISTEN = "0A"  # TCP_LISTEN of linux/tcp_states.h, as the column st shows it
+MOST = 3
+
+
+def find(protocol: str, port: int) -> str:
+    """ "nginx[123]", several with commas between them; "" where nobody is to be seen: it may live in another pid
+    namespace, or be gone by now."""
+    wanted = {f"socket:[{inode}]" for inode in _inodes(protocol, port)}
+    found: list[str] = []
+    for word in sorted(filter(str.isdecimal, os.listdir("/proc")), key=int) if wanted else ():
+        if wanted.intersection(_descriptors(word)):
+            found.append(f"{_name(word)}[{word}]")
+    return ", ".join(found[:MOST])
+
+
+def _inodes(protocol: str, port: int) -> set[str]:
+    """Of the sockets that are bound to it, for TCP of those that listen."""
+    found: set[str] = set()
+    for name in (protocol, f"{protocol}6"):
+        try:
+            with open(f"/proc/net/{name}", encoding="ascii") as file:
+                lines = file.read().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            words = line.split()
+            if int(words[1].rpartition(":")[2], 16) == port and (protocol != "tcp" or words[3] == _LISTEN):
+                found.add(words[9])
+    return found
+
+
+def _descriptors(pid: str) -> set[str]:
+    found: set[str] = set()
+    try:
+        for descriptor in os.listdir(f"/proc/{pid}/fd"):
+            found.add(os.readlink(f"/proc/{pid}/fd/{descriptor}"))
+    except OSError:
+        pass  # it has just ended, or closed it
+    return found
+
+
+def _name(pid: str) -> str:
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return "?"
