@@ -6,7 +6,7 @@
  *
  * Runs as root in the caller's namespaces with the caller's descriptors, and is not dumpable (PR_SET_DUMPABLE in
  * prctl(2)) from its first call on: nothing in a container that shares a pid namespace may look into it.
- * The same file is minirt-init, when called so: see monitor_init.c. */
+ * The same file is minirt-init and minirt:proxy, when called so: see monitor_init.c and proxy.c. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +19,7 @@
 
 #include "monitor_parts.h"
 #include "monitor_text.h"
+#include "proxy.h"
 
 #define SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -203,6 +204,8 @@ int main(int argc, char **argv)
     const char *base = argc ? strrchr(argv[0], '/') : NULL, *number = argc == 2 ? argv[1] : "";
     if (argc && !strcmp(base ? base + 1 : argv[0], "minirt-init"))
         return mrt_init_main(argv + 1);
+    if (argc && !strcmp(argv[0], "minirt:proxy"))
+        return mrt_proxy_main(argv + 1);
     prctl(PR_SET_DUMPABLE, 0);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     ignore_signals();
