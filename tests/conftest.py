@@ -27,10 +27,12 @@ TESTS = Path(__file__).resolve().parent
 # What tests share lies beside them, in modules that are not tests themselves.
 sys.path[:0] = sorted({str(path.parent) for path in TESTS.rglob("*.py") if path.stem[:5] not in ("test_", "conft")})
 
+import boxes  # noqa: E402
 import invariants  # noqa: E402  (needs the path above)
 import namespaces  # noqa: E402
 import runner  # noqa: E402
 import traces  # noqa: E402
+import world as worlds  # noqa: E402
 from registries import Registry  # noqa: E402
 
 PURE = {"style", "model", "plan", "pure"}
@@ -196,6 +198,20 @@ def networked(short_dir: Path, rootfs: Path) -> Iterator[runner.Minirt]:
         del mine.environment["MINIRT_NETWORK"]
         with runner.tidy(mine, traces.left_behind):
             yield mine
+
+
+@pytest.fixture
+def world(networked: runner.Minirt) -> Iterator[worlds.World]:
+    """A wire, a router, a hostile neighbour and somebody outside round `networked` (tests/network/world.py)."""
+    with worlds.around(namespaces.current()) as built:
+        yield built
+
+
+@pytest.fixture
+def start(networked: runner.Minirt) -> Iterator[Callable[..., boxes.Box]]:
+    """start(name, *options, ports=(80,)) -> a container of `networked` that answers there (tests/network/boxes.py)."""
+    with boxes.starter(networked) as starter:
+        yield starter
 
 
 @pytest.fixture(scope="session")
