@@ -142,11 +142,15 @@ def obstacles(
             obstacle = Obstacle(table, chain)
             for bridge, resolver in bridges.items():
                 for word, hook, packet in packets(bridge, uplink, filtered, resolver):
-                    if hook == chain.hook and table.family in ("ip", "ip6", "inet"):
+                    if hook == chain.hook and _decides(chain) and table.family != "bridge":
                         _judge(obstacle, bridge, word, packet)
             if obstacle.dropped:
                 found.append(obstacle)
     return found
+
+
+def _decides(chain: Chain) -> bool:
+    return chain.kind == "filter" and chain.hook in ("forward", "input")
 
 
 def _judge(obstacle: Obstacle, bridge: str, word: str, packet: Packet) -> None:
@@ -173,7 +177,7 @@ def _others(tables: list[Table], networks: list[Network]) -> Iterator[Finding]:
         what = f"the older iptables has a filter table for {family}, and nothing here can print it"
         yield Finding(f"iptables {family}", WARN, what, "apt-get install iptables, then ask doctor again")
     if not found:
-        chains = sum(1 for table in tables for chain in table.chains.values() if chain.hook in ("forward", "input"))
+        chains = sum(1 for table in tables for chain in table.chains.values() if _decides(chain))
         text = f"{chains} chains of others forward or receive, none drops ours" if chains else "nobody else's"
         yield Finding("other firewalls", OK, text)
     if filtered:

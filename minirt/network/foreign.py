@@ -65,7 +65,11 @@ def legacy_names(family: str) -> list[str]:
 
 def nft_tables() -> list[Table]:
     """Every table of nftables, ours too."""
-    document = listing("ruleset")
+    return read(listing("ruleset"))
+
+
+def read(document: list[dict[str, Any]]) -> list[Table]:
+    """The tables among what `nft -j list` printed."""
     tables: dict[tuple[str, str], Table] = {}
     for entry in document:
         (kind, body), *_ = entry.items()
@@ -94,9 +98,12 @@ def _add(table: Table, kind: str, body: dict[str, Any]) -> None:
     if kind == "chain":
         hook, policy = body.get("hook", ""), body.get("policy", "accept")
         chain = table.chains.setdefault(body["name"], Chain(table.family, table.name, body["name"]))
-        chain.hook, chain.policy = hook if body.get("type") == "filter" else "", policy
+        chain.hook, chain.policy = hook, policy
+        chain.kind, chain.priority = body.get("type", ""), body.get("prio", 0)
     elif kind == "set":
         table.sets[body["name"]] = body.get("elem", [])
+    elif kind == "map":
+        table.maps[body["name"]] = body.get("elem", [])
     elif kind == "rule":
         chain = table.chains.setdefault(body["chain"], Chain(table.family, table.name, body["chain"]))
         chain.rules.append(body.get("expr", []))

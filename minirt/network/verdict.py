@@ -3,10 +3,12 @@
 
 Rules are nft's own JSON (libnftables-json(5)). A match is true, false, or unknown where it asks for what a Packet does
 not say. What follows from an unknown match is only possible; so a verdict is certain or it is in doubt. In nftables
-an `accept` ends one base chain and no more, but a `drop` in any of them is final. Pure; must not import anything.
+an `accept` ends one base chain and no more, but a `drop` in any of them is final. Pure; imports nothing of minirt.
 """
 
 from __future__ import annotations
+
+import ipaddress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,57 +22,71 @@ SILENT = frozenset(("comment", "limit", "LOG", "NFLOG", "MARK", "CONNMARK", "TCP
 
 class Packet:
     """iif, oif: names of interfaces, "" where that is not known. states, status: of its connection (conntrack).
-    protocol, port: of the transport, "" and 0 for any."""
+    protocol, port: of the transport, "" and 0 for any. family: "ip", "ip6" or "" for either. source, destination, mac:
+    addresses. local: whether the destination is one of the host's own (fib daddr type); None: not known."""
 
-    __slots__ = ("iif", "oif", "port", "protocol", "states", "status")
+    __slots__ = (
+        "destination", "family", "iif", "local", "mac", "oif", "port", "protocol", "source", "states", "status",
+    )  # fmt: skip
 
     def __init__(
-        self, iif: str, oif: str, states: str = "new", status: str = "", protocol: str = "", port: int = 0
-    ) -> None:
+        self, iif: str, oif: str, states: str = "new", status: str = "", *, protocol: str = "", port: int = 0,
+        family: str = "", source: str = "", destination: str = "", mac: str = "", local: bool | None = None,
+    ) -> None:  # fmt: skip
         self.iif = iif
         self.oif = oif
         self.states = states
         self.status = status
         self.protocol = protocol
         self.port = port
+        self.family = family
+        self.source = source
+        self.destination = destination
+        self.mac = mac
+        self.local = local
 
 
 class Chain:
-    """family, table, name, and for a base chain: hook, policy. rules: the expressions of each, as nft prints them."""
+    """family, table, name, and for a base chain: kind ("filter", "nat"), hook, priority, policy. rules: the expressions
+    of each, as nft prints them."""
 
-    __slots__ = ("family", "hook", "name", "policy", "rules", "table")
+    __slots__ = ("family", "hook", "kind", "name", "policy", "priority", "rules", "table")
 
     def __init__(self, family: str, table: str, name: str, hook: str = "", policy: str = ACCEPT) -> None:
         self.family = family
         self.table = table
         self.name = name
+        self.kind = "filter"
         self.hook = hook
+        self.priority = 0
         self.policy = policy
         self.rules: list[list[dict[str, Any]]] = []
 
 
 class Table:
-    """Chains by name, and what named sets hold."""
+    """Chains by name, and what named sets and maps hold."""
 
-    __slots__ = ("chains", "family", "name", "sets")
+    __slots__ = ("chains", "family", "maps", "name", "sets")
 
     def __init__(self, family: str, name: str) -> None:
         self.family = family
         self.name = name
         self.chains: dict[str, Chain] = {}
         self.sets: dict[str, list[Any]] = {}
+        self.maps: dict[str, list[Any]] = {}
 
 
 class Judgement:
-    """verdict: accept or drop. certain: no rule that could have accepted it was passed over in doubt. by: what dropped
-    it, "policy" or "rule 3 of chain NAME"."""
+    """verdict: accept or drop. certain: no rule that could have accepted it was passed over in doubt. by: what decided,
+    "policy" or "rule 3 of chain NAME". trail: each rule on the way, (chain, number from 1, whether it matches)."""
 
-    __slots__ = ("by", "certain", "verdict")
+    __slots__ = ("by", "certain", "trail", "verdict")
 
-    def __init__(self, verdict: str, certain: bool, by: str) -> None:
+    def __init__(self, verdict: str, certain: bool, by: str, trail: list[tuple[str, int, bool | None]]) -> None:
         self.verdict = verdict
         self.certain = certain
         self.by = by
+        self.trail = trail
 
 
 def judge(table: Table, base: Chain, packet: Packet) -> Judgement:
@@ -78,19 +94,20 @@ def judge(table: Table, base: Chain, packet: Packet) -> Judgement:
     walk = _Walk(table, packet)
     verdict = walk.chain(base, False, 0)
     by = walk.by if verdict else "policy"
-    return Judgement(verdict or base.policy, not walk.accepted_in_doubt, by)
+    return Judgement(verdict or base.policy, not walk.accepted_in_doubt, by, walk.trail)
 
 
 class _Walk:
     """One packet on its way. accepted_in_doubt: some rule may have accepted it."""
 
-    __slots__ = ("accepted_in_doubt", "by", "packet", "table")
+    __slots__ = ("accepted_in_doubt", "by", "packet", "table", "trail")
 
     def __init__(self, table: Table, packet: Packet) -> None:
         self.table = table
         self.packet = packet
         self.by = ""
         self.accepted_in_doubt = False
+        self.trail: list[tuple[str, int, bool | None]] = []
 
     def chain(self, chain: Chain | None, doubt: bool, depth: int) -> str:
         """The verdict of a chain, "" if it has none and the packet goes on where it came from."""
@@ -98,6 +115,7 @@ class _Walk:
             return ""
         for number, rule in enumerate(chain.rules, 1):
             matched, verdicts = self.rule(rule)
+            self.trail.append((chain.name, number, matched))
             if matched is False:
                 continue
             unsure = doubt or matched is None
@@ -132,6 +150,8 @@ class _Walk:
             elif kind == "xt":
                 answer, found = _extension(body)
                 verdicts += found
+            elif kind in ("dnat", "snat", "masquerade", "redirect"):
+                answer, verdicts = self.translated(body), [(ACCEPT, "")]
             else:
                 verdicts += _verdict(kind, body)
             if answer is False:
@@ -140,17 +160,42 @@ class _Walk:
         return matched, verdicts
 
     def match(self, body: dict[str, Any]) -> bool | None:
-        value = self.value(body["left"])
-        if value is None:
-            return None
-        wanted = self.among(body["right"])
-        if wanted is None:
+        if self.elsewhere(body["left"]):
+            return False
+        value, wanted = self.value(body["left"]), self.among(body["right"])
+        if value is None or wanted is None:
             return None
         answers = [_same(value, one) for one in wanted]
         hit = True if True in answers else None if None in answers else False
         if body["op"] in ("==", "in"):
             return hit
         return (None if hit is None else not hit) if body["op"] == "!=" else None
+
+    def elsewhere(self, left: Any) -> bool:
+        """Whether it looks into a header that this packet has not: nft then goes on with the next rule."""
+        parts = left.get("concat", [left]) if isinstance(left, dict) else []
+        protocols = {
+            part["payload"]["protocol"] for part in parts if "payload" in part and "protocol" in part["payload"]
+        }
+        network, transport = protocols & {"ip", "ip6", "arp"}, protocols & {"tcp", "udp", "icmp", "icmpv6", "sctp"}
+        packet = self.packet
+        return bool(
+            (packet.family and network - {packet.family}) or (packet.protocol and transport - {packet.protocol})
+        )
+
+    def translated(self, body: Any) -> bool | None:
+        """Whether a dnat by a map finds its key there."""
+        address = body.get("addr") if isinstance(body, dict) else None
+        if not isinstance(address, dict) or "map" not in address:
+            return True
+        key, data = address["map"]["key"], address["map"]["data"]
+        if self.elsewhere(key):
+            return False
+        value = self.value(key)
+        entries = self.table.maps.get(data[1:]) if isinstance(data, str) else None
+        if value is None or entries is None:
+            return None
+        return any(_same(value, entry[0]) for entry in entries)
 
     def mapped(self, body: dict[str, Any]) -> tuple[bool | None, list[tuple[str, str]]]:
         """A verdict map: the element of the packet's value, or none."""
@@ -167,29 +212,33 @@ class _Walk:
                 return same, _verdict(kind, content)
         return False, []
 
-    def value(self, left: Any) -> str | int | None:
+    def value(self, left: Any) -> Any:
         """What the packet has there; None: a Packet does not say."""
         packet = self.packet
         if not isinstance(left, dict):
             return None
-        key = str((left.get("meta") or left.get("ct") or {}).get("key", ""))
+        if "concat" in left:
+            values = [self.value(part) for part in left["concat"]]
+            return None if None in values else values
         if "payload" in left:
-            payload = left["payload"]
-            if payload.get("field") == "dport":
-                other = payload["protocol"] not in ("th", packet.protocol) and packet.protocol
-                return -1 if other else packet.port or None
-            return None
-        known: dict[str, str] = {
-            "iifname": packet.iif,
-            "oifname": packet.oif,
-            "iif": packet.iif,
-            "oif": packet.oif,
-            "l4proto": packet.protocol,
-        }
+            return self.header(left["payload"].get("protocol", ""), left["payload"].get("field", ""))
+        if "fib" in left and left["fib"].get("result") == "type" and "daddr" in left["fib"].get("flags", []):
+            return {True: "local", False: "unicast", None: None}[packet.local]
         if "ct" in left:
             # no status is a status too: nothing matches it
-            return {"state": packet.states, "status": packet.status or "none"}.get(key)
-        return known.get(key) or None
+            return {"state": packet.states, "status": packet.status or "none"}.get(left["ct"].get("key"))
+        known = {"iifname": packet.iif, "oifname": packet.oif, "iif": packet.iif, "oif": packet.oif}
+        known |= {"l4proto": packet.protocol, "protocol": packet.family}
+        known["nfproto"] = {"ip": "ipv4", "ip6": "ipv6"}.get(packet.family, "")
+        return known.get(str((left.get("meta") or {}).get("key"))) or None
+
+    def header(self, protocol: str, field: str) -> str | int | None:
+        packet = self.packet
+        if protocol == "ether":
+            return {"saddr": packet.mac, "type": packet.family}.get(field) or None
+        if field in ("saddr", "daddr"):
+            return (packet.source if field == "saddr" else packet.destination) or None
+        return (packet.port or None) if field == "dport" else None
 
     def among(self, right: Any) -> list[Any] | None:
         """The values of a match's right side; None: an expression that is not understood."""
@@ -200,13 +249,21 @@ class _Walk:
         return right if isinstance(right, list) else [right]
 
 
-def _same(value: str | int, one: Any) -> bool | None:
-    """Whether a value is one of a match's: a name with "*" at its end is a beginning, a range has two ends."""
-    if isinstance(one, dict):
-        one = one.get("elem", {}).get("val") if "elem" in one else one
+def _same(value: Any, one: Any) -> bool | None:
+    """Whether a value is one of a match's: a name with "*" at its end is a beginning, a range has two ends, a prefix
+    holds addresses, a concatenation is compared part by part."""
+    if isinstance(one, dict) and "elem" in one:
+        one = one["elem"].get("val")
+    if isinstance(one, dict) and "concat" in one:
+        if not isinstance(value, list):
+            return None
+        answers = [_same(part, other) for part, other in zip(value, one["concat"], strict=True)]
+        return False if False in answers else None if None in answers else True
+    if isinstance(one, dict) and "prefix" in one:
+        return ipaddress.ip_address(value) in ipaddress.ip_network(f"{one['prefix']['addr']}/{one['prefix']['len']}")
     if isinstance(one, dict):
         ends = one.get("range")
-        return ends[0] <= value <= ends[1] if ends and isinstance(value, type(ends[0])) else None
+        return bool(ends[0] <= value <= ends[1]) if ends and isinstance(value, int) else None
     if isinstance(one, str) and one.endswith("*") and isinstance(value, str):
         return value.startswith(one[:-1])
     return bool(value == one)
