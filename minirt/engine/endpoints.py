@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from minirt.engine.store import Engine
     from minirt.model.network import Endpoint, Network, Port
     from minirt.runtime.launch import Started
-    from minirt.runtime.state import State
 
 ATTEMPTS = 64
 IPV6 = "/proc/sys/net/ipv6"

@@ -48,19 +48,11 @@ def choose(
     """Endpoints in the order of `places`, and ports. refused: (protocol, host port) that turned out to be taken by
     somebody who is no container. Raises Held, Conflict, InvalidValue."""
     found = [endpoint(database, container, network, one, number) for number, (network, one) in enumerate(places)]
-    target = publishing(places, found)
-    if target is None:
-        return found, []
-    return found, choose_ports(database, target, wanted, refused)
-
-
-def publishing(places: Sequence[Place], found: Sequence[Endpoint]) -> Endpoint | None:
-    """Where published ports lead: the first network that is a bridge with a way out. None: there is no such, and
-    then nothing is published (Docker)."""
     for (network, _), one in zip(places, found, strict=True):
         if network.driver == BRIDGE and not network.internal:
-            return one
-    return None
+            target6 = "" if network.is_default else one.address6  # its IPv6 stays on the host
+            return found, choose_ports(database, container, (one.address4, target6), wanted, refused)
+    return found, []  # nothing is published where there is no way out (Docker)
 
 
 def endpoint(database: Database, container: str, network: Network, wanted: Wanted, number: int) -> Endpoint:
@@ -82,11 +74,11 @@ def endpoint(database: Database, container: str, network: Network, wanted: Wante
         one.prefix6 = addresses.prefix(network.subnet6)
     elif wanted.address6:
         raise _no_subnet(network, wanted.address6)
-    one.mac = wanted.mac or (addresses.mac_of(one.address4) if one.address4 else random_mac())
+    one.mac = wanted.mac or (addresses.mac_of(one.address4) if one.address4 else addresses.random_mac())
     if one.mac in four:
         if wanted.mac:
             raise _held(database, f"MAC address {one.mac} is already in use on network {network.name}", four[one.mac])
-        one.mac = random_mac()  # another container was given this one's by name
+        one.mac = addresses.random_mac()  # another container was given this one's by name
     return one
 
 
@@ -104,6 +96,8 @@ def _address(
         return free
     if not addresses.contains(subnet, wanted):
         raise _no_subnet(network, wanted)
+    if not addresses.usable(subnet, wanted):
+        raise InvalidValue(f"invalid address {wanted}: it is the network's own or its broadcast address")
     if wanted in taken:
         raise _held(database, f"Address already in use: {wanted}", taken[wanted])
     if wanted == gateway:
@@ -133,17 +127,18 @@ def new_veth() -> str:
     return f"veth{os.urandom(4).hex()[:7]}"
 
 
-def random_mac() -> str:
-    return "02:" + ":".join(f"{byte:02x}" for byte in os.urandom(5))
-
-
 # Ports
 
 
 def choose_ports(
-    database: Database, target: Endpoint, wanted: Sequence[WantedPort], refused: set[tuple[str, int]]
+    database: Database,
+    container: str,
+    targets: tuple[str, str],
+    wanted: Sequence[WantedPort],
+    refused: set[tuple[str, int]],
 ) -> list[Port]:
-    """First those that leave no choice, then ranges, then those that take any port."""
+    """First those that leave no choice, then ranges, then those that take any port. targets: the container's IPv4 and
+    IPv6 address, "" for none."""
     holders = {protocol: network_db.port_holders(database, protocol) for protocol in {one.protocol for one in wanted}}
     chosen: dict[int, Port] = {}
     for place in sorted(range(len(wanted)), key=lambda place: _freedom(wanted[place])):
@@ -152,10 +147,8 @@ def choose_ports(
         number = next((number for number in _candidates(one) if _free(one, number, there, refused)), 0)
         if not number:
             raise _allocated(database, one, there)
-        there.setdefault(number, []).append((one.host_address, target.container))
-        chosen[place] = Port(
-            one.protocol, one.host_address, number, one.container_port, target.address4, target.address6
-        )
+        there.setdefault(number, []).append((one.host_address, container))
+        chosen[place] = Port(one.protocol, one.host_address, number, one.container_port, *targets)
     return [chosen[place] for place in range(len(wanted))]
 
 

@@ -7,7 +7,7 @@ other. Must not import plan or kernel.
 
 from __future__ import annotations
 
-from minirt.engine import etc, leases, lock, network_db, release
+from minirt.engine import leases, lock, network_db, release
 from minirt.network import resolver
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ def refresh(engine: Engine, network: Network) -> None:
     with lock.share(path, alone=True):
         names = known(engine, network)
         if names:
-            resolver.ensure(path, network, names, None if network.internal else etc.upstream())
+            resolver.ensure(path, network, names)
         else:
             resolver.stop(path)
 

@@ -13,10 +13,12 @@ lag behind and never needs to be right. Crashes leave only what `settle` and `sw
     removing      –          –       free  half removed            removes the rest
     –             –          –       free  directory without row   sweep removes it
 
-Addresses and ports (engine/release.py) are given back on the way to exited or removed, and by `settle` where a start
-that was killed has left them. * without started_ns: `run` inserts so, just before it starts the container. "held" is the container's lock or
-the lock on its run directory, which the monitor inherits. A container that asked for --rm is removed once it has
-exited. Must not import plan or image.
+Addresses and ports (engine/release.py) are given back on the way to exited or removed, and where a start that was
+killed has left them.
+
+* without started_ns: `run` inserts so, just before it starts the container. "held" is the container's lock or the lock
+on its run directory, which the monitor inherits. A container that asked for --rm is removed once it has exited. Must
+not import plan or image.
 """
 
 from __future__ import annotations

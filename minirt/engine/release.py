@@ -4,7 +4,8 @@
 In this order, so that a `kill -9` in between leaves rows by which the next command does the rest. The veth pair needs
 nothing: it goes with the container's network namespace. `engine/endpoints.py` takes what is given back here.
 
-    lock on <state>/networks    shared: who takes or gives    alone: who loads the tables anew, makes or removes a network
+    lock on <state>/networks    shared: who takes or gives
+                                alone: who loads the tables anew, makes or removes a network
 
 So an element is never lost between the look at the database and the load. Must not import reconcile, which calls this.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from minirt.engine import lock, network_db
 from minirt.errors import MinirtError
+from minirt.model.network import BRIDGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,5 +103,6 @@ def refresh_names(engine: Engine, networks: Sequence[str]) -> None:
 
 
 def has_names(network: Network) -> bool:
-    """Whether containers find each other by name there: on all but the default network (Docker)."""
-    return not network.is_default
+    """Whether containers find each other by name there: not on the default network (Docker), and not on macvlan, where
+    the host is out of reach."""
+    return network.driver == BRIDGE and not network.is_default

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`network reload`: everything the database knows of networks is put back into the kernel: bridges, nftables, resolvers.
+"""`network reload`: what the database knows of networks is put back into the kernel: bridges, nftables, resolvers.
 
 Somebody may have flushed nftables, or the host has been rebooted: the next command that needs the tables finds them
 incomplete and comes here, in one transaction for the kernel. Of containers only those count that live or are just

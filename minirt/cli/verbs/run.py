@@ -79,7 +79,7 @@ def run(session: Session, parsed: Parsed) -> int:
         proxy(started.pid, started.start_ticks, options.name or identity[:12]) if parsed.flag("sig-proxy") else None
     )
     code = attach(wanted, started.control, forward)
-    if options.auto_remove:
+    if cleanup_.is_wanted(options):
         cleanup_.cleanup(session.engine, identity)  # nothing to do after the detach keys, or where another was first
     os.close(started.control)
     return code

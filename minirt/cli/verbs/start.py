@@ -9,6 +9,7 @@ from minirt.cli import interrupt
 from minirt.cli.attachment import Wanted, attach, proxy
 from minirt.cli.parse import STRING, Command, Option, Parsed, usage_error
 from minirt.cli.session import Session, each
+from minirt.engine import cleanup as cleanup_
 from minirt.engine import start as start_
 from minirt.engine.store import record
 from minirt.errors import ExecFailed
@@ -37,8 +38,9 @@ def run(session: Session, parsed: Parsed) -> int:
 
 def _attached(session: Session, parsed: Parsed) -> int:
     reference = parsed.arguments[0]
-    tty = record(session.engine.find(reference)).options.tty
-    wanted = Wanted(parsed.flag("interactive"), tty, parsed.text("detach-keys"))
+    row = session.engine.find(reference)
+    options = record(row).options
+    wanted = Wanted(parsed.flag("interactive"), options.tty, parsed.text("detach-keys"))
     interrupt.hold()
     try:
         started = start_.start(session.engine, reference, attach=True)
@@ -47,5 +49,7 @@ def _attached(session: Session, parsed: Parsed) -> int:
         raise
     assert started is not None  # with `attach`, one that runs already is a Conflict
     code = attach(wanted, started.control, proxy(started.pid, started.start_ticks, reference))
+    if cleanup_.is_wanted(options):
+        cleanup_.cleanup(session.engine, row.id)
     os.close(started.control)
     return code
