@@ -69,15 +69,16 @@ class World:
 
 
 def connect(host: str, router: namespaces.Namespace, neighbour: namespaces.Namespace, outside: str) -> None:
-    """The wires. The router's bridge `lan` is what host and neighbour hang on."""
-    ip(f"link add {UPLINK} address {HOST_MAC} type veth peer name host netns {router.path}")
+    """The wires. The router's bridge `lan` is what host and neighbour hang on. The two ends of a
+    veth have different numbers: of equal ones the kernel hears no sooner than within a second that they are up."""
+    ip(f"link add {UPLINK} index 77 address {HOST_MAC} type veth peer name host netns {router.path}")
     with neighbour:
         ip(f"link add eth0 index 66 type veth peer name neighbour netns {router.path}")
     with router:
         sysctl("net.ipv6.conf.default.accept_dad", "0")  # nobody waits a second for his own link-local address
         ip(
-            f"link add away type veth peer name eth0 netns {outside}",
-            "link add lan type bridge",
+            f"link add away index 55 type veth peer name eth0 netns {outside}",
+            "link add lan type bridge mcast_snooping 0",
             "link set host master lan up",
             "link set neighbour master lan up",
             f"address add {ROUTER}/24 dev lan",
