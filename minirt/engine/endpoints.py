@@ -133,7 +133,7 @@ def _take(taken: Taken, wanted: Sequence[Wanted], published: Sequence[network_fl
     refused: set[tuple[str, int]] = set()
     settled: set[str] = set()
     for _ in range(ATTEMPTS):
-        with _ready(engine, wanted):
+        with ready(engine, wanted):
             try:
                 places = _places(engine, wanted)
                 taken.networks = [network for network, _ in places]
@@ -174,8 +174,8 @@ def _settle(engine: Engine, holders: set[str]) -> bool:
     return freed
 
 
-def _ready(engine: Engine, wanted: Sequence[Wanted]) -> lock.Lock:
-    """The shared lock, with our tables whole and the default network made."""
+def ready(engine: Engine, wanted: Sequence[Wanted]) -> lock.Lock:
+    """The shared lock (a context manager), with our tables whole and, if it is wanted, the default network made."""
     table = firewall.table_name(engine.roots.root)
     if any(one.network == DEFAULT for one in wanted):
         default_network.ensure(engine)
@@ -280,6 +280,13 @@ def _open(taken: Taken) -> None:
                 taken.sockets.append((descriptor, port, family))
         for descriptor in made.values():
             os.close(descriptor)
+
+
+def pin(engine: Engine, endpoints: Sequence[Endpoint]) -> None:
+    """Guard these in nftables. StepFailed."""
+    plan = publish.take(firewall.table_name(engine.roots.root), [one for one in endpoints if one.veth], ())
+    for descriptor in release.carry_out(plan).values():
+        os.close(descriptor)
 
 
 def _flush_stale_flows(ports: Sequence[Port]) -> None:

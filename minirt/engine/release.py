@@ -12,6 +12,8 @@ So an element is never lost between the look at the database and the load. Must 
 
 from __future__ import annotations
 
+import os
+
 from minirt.engine import lock, network_db
 from minirt.errors import MinirtError
 from minirt.model.network import BRIDGE
@@ -63,7 +65,8 @@ def drop_elements(engine: Engine, left: Sequence[Endpoint], ports: Sequence[Port
     from minirt.plan import publish
 
     plan = publish.give(firewall.table_name(engine.roots.root), [one for one in left if one.veth], ports)
-    carry_out(plan)
+    for descriptor in carry_out(plan).values():
+        os.close(descriptor)
 
 
 def carry_out(plan: Plan) -> dict[str, int]:
