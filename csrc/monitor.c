@@ -73,7 +73,7 @@ static int adopt_settings(struct mrt_monitor *monitor, const struct mrt_plan *pl
     monitor->pidfd = monitor->report = monitor->input.fd = -1;
     monitor->outputs[0].fd = monitor->outputs[1].fd = -1;
     if (settings->run_dir < 0)
-        settings->flags &= ~(uint32_t)(MRT_RECORD | MRT_AUTO_REMOVE);
+        settings->flags &= ~(uint32_t)(MRT_RECORD | MRT_CLEAN_UP);
     const char *title = text_at(plan, settings->title), *name = text_at(plan, settings->cgroup_name);
     prctl(PR_SET_NAME, title ? title : "minirt:monitor");
     if (!name || !*name)
@@ -188,7 +188,7 @@ static void clean_up(struct mrt_monitor *monitor)
     static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     char *const environment[] = {path, NULL};
     struct stat status;
-    if (!(monitor->settings.flags & MRT_AUTO_REMOVE) || !monitor->cleanup[0] ||
+    if (!(monitor->settings.flags & MRT_CLEAN_UP) || !monitor->cleanup[0] ||
         monitor->clients.at[0].fd >= 0 || fstat(monitor->settings.run_dir, &status) || !status.st_nlink)
         return;
     return_to_own_time();

@@ -48,7 +48,7 @@ enum mrt_monitor_flags {
     MRT_LOG = 4,          /* write container/log */
     MRT_RECORD = 8,       /* write run/state and run/exit, serve run/attach (a container, not an exec) */
     MRT_STDIN_ONCE = 16,  /* close standard input when the first client that sent any leaves */
-    MRT_AUTO_REMOVE = 32, /* after exit, once the caller's channel is closed and run/ still exists: run cleanup */
+    MRT_CLEAN_UP = 32, /* after exit, once the caller's channel is closed and run/ still exists: run cleanup */
 };
 
 /* Lies in the plan buffer at mrt_plan.settings. Descriptors are inherited numbers. */

@@ -32,6 +32,12 @@
     X(dup3)          /* fd, num newfd, num flags */ \
     X(pipe2)         /* num flags -> out reading end, out writing end */ \
     X(socket)        /* num domain, num type, num protocol -> out */ \
+    X(bind)          /* fd socket, bytes: struct sockaddr_in or sockaddr_in6 */ \
+    X(listen)        /* fd socket, num backlog */ \
+    X(setsockopt)    /* fd socket, num level, num option, num value: an int */ \
+    X(netlink)       /* fd socket, fd named?, bytes requests, num where: sendmsg(2) of one request or one batch, the
+                      * number of `named` written at byte `where` of it, then recvfrom(2) of the acknowledgement,
+                      * whose error is this step's */ \
     X(sendmsg_fd)    /* fd socket, fd payload: sendmsg(2) with SCM_RIGHTS, one byte of data */ \
     X(ioctl)         /* fd, num request, num argument -> out? */ \
     X(ioctl_int)     /* fd, num request, num value: argument is the address of an int */ \

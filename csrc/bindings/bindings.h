@@ -5,11 +5,15 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <arpa/inet.h>
 #include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <linux/magic.h>
 #include <linux/memfd.h>
+#include <linux/net_namespace.h>
+#include <linux/rtnetlink.h>
 #include <linux/seccomp.h>
+#include <linux/veth.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,6 +25,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <linux/netfilter.h> /* after netinet/in.h, which arpa/inet.h brings: both name the same things */
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 
 #include "execute.h"
 #include "monitor.h"

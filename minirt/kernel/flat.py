@@ -13,7 +13,9 @@ from __future__ import annotations
 from struct import Struct, pack_into
 
 from minirt.errors import InvalidValue
+from minirt.kernel import netlink
 from minirt.kernel._csrc import lib
+from minirt.plan.netlink import Batch, Request, Socket
 from minirt.plan.step import Blob, Caps, Fd, Flags, Gids, Plan, Step, Strings
 
 TYPE_CHECKING = False
@@ -135,9 +137,18 @@ class _Writer:
             return self.data(argument.data)
         if isinstance(argument, Gids):
             return self.data(Struct(f"@{len(argument)}I").pack(*argument))
+        if isinstance(argument, Socket):
+            return self.data(netlink.socket_address(argument))
         if isinstance(argument, bytes | bytearray):
             return self.data(bytes(argument))
         raise InvalidValue(f"an argument of no known type: {argument!r}")
+
+    def request(self, at: int, request: Request | Batch) -> tuple[int, int, int]:
+        """Where a request lies, how long it is, and where in it the number of a descriptor belongs. No two steps of
+        a plan use the same sequence numbers, so that none takes the answer to another for its own."""
+        sequence = (at // STEP.size + 1) * netlink.SEQUENCES
+        data, descriptor = netlink.encode(request, sequence & 0xFFFFFFFF, number)
+        return (*self.data(data), descriptor)
 
     def step(self, at: int, step: Step) -> None:
         fds: list[int] = []
@@ -154,6 +165,11 @@ class _Writer:
                 numbers.append(argument & _MASK)  # type: ignore[operator]
             elif kind is Caps:
                 numbers.append(_caps(argument))  # type: ignore[arg-type]
+            elif kind is Request or kind is Batch:
+                offset, length, where = self.request(at, argument)  # type: ignore[arg-type]
+                offsets.append(offset)
+                lengths.append(length)
+                numbers.append(where)
             else:
                 if kind is str:
                     offset, length = self.text(argument)  # type: ignore[arg-type]

@@ -21,14 +21,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["AUTO_REMOVE", "LOG", "RECORD", "STDIN", "STDIN_ONCE", "TTY", "Settings", "execute", "open_program", "spawn"]
+__all__ = ["CLEAN_UP", "LOG", "RECORD", "STDIN", "STDIN_ONCE", "TTY", "Settings", "execute", "open_program", "spawn"]
 
 TTY: int = lib.MRT_TTY
 STDIN: int = lib.MRT_KEEP_STDIN
 LOG: int = lib.MRT_LOG
 RECORD: int = lib.MRT_RECORD
 STDIN_ONCE: int = lib.MRT_STDIN_ONCE
-AUTO_REMOVE: int = lib.MRT_AUTO_REMOVE
+CLEAN_UP: int = lib.MRT_CLEAN_UP
 
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "minirt-monitor")
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE

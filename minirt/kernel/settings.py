@@ -6,7 +6,7 @@ Values only; kernel/flat.py lays them into the plan's buffer. Must not import an
 
 
 class Settings:
-    """flags: the sum of kernel.monitor's TTY, STDIN, LOG, RECORD, STDIN_ONCE, AUTO_REMOVE. Descriptors, -1 for none:
+    """flags: the sum of kernel.monitor's TTY, STDIN, LOG, RECORD, STDIN_ONCE, CLEAN_UP. Descriptors, -1 for none:
     control (the monitor's end of the channel), run_dir, container_dir, cgroup_parent (its child `cgroup_name` is
     removed after the end), stamps (a memfd of one 64-bit stamp a step). title: the monitor's name in ps. cleanup:
     an argv, its first a full path. log_files: how many in all; log_size: bytes, 0 never rotates.

@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minirt.plan.network import Link
     from minirt.plan.step import Blob
 
 ROOT = Fd("rootfs")
@@ -37,10 +38,10 @@ class Context:
     directory, where the root filesystem is attached in the new mount namespace. cgroup_path: the container's
     cgroup, "" for the caller's own. seccomp: the compiled filter. tty: a terminal although process.terminal is
     unset. stdin: standard input is a pipe, else null. init: the slot "program" runs as pid 1 and starts the
-    workload. wait: wait for one byte on the slot "go" before the workload.
+    workload. wait: wait for one byte on the slot "go" before the workload. links: interfaces besides lo.
     """
 
-    __slots__ = ("id", "bundle", "rootfs_path", "cgroup_path", "seccomp", "tty", "stdin", "init", "wait")
+    __slots__ = ("id", "bundle", "rootfs_path", "cgroup_path", "seccomp", "tty", "stdin", "init", "wait", "links")
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Context:
         init: bool = False,
         wait: bool = False,
         bundle: str = "",
+        links: tuple[Link, ...] = (),
     ) -> None:
         self.id = id
         self.rootfs_path = rootfs_path
@@ -63,6 +65,7 @@ class Context:
         self.init = init
         self.wait = wait
         self.bundle = bundle
+        self.links = links
 
 
 class Mounted:

@@ -12,6 +12,8 @@ import os
 from errno import errorcode
 
 from minirt.plan.hints import HINTS, KIND_HINTS, Hint
+from minirt.plan.netlink import Batch, Request, Socket
+from minirt.plan.request_text import describe as request
 from minirt.plan.step import Blob, Caps, Fd, Flags, Gids, Plan, Step, Strings
 
 # (operation, position among its arguments): a mode, written in octal
@@ -22,7 +24,7 @@ _MANUAL = {
     "ioctl_winsize": "ioctl_tty(2)", "mkdirat": "mkdir(2)", "mknodat": "mknod(2)", "pipe2": "pipe(2)",
     "prlimit64": "getrlimit(2)", "sendmsg_fd": "sendmsg(2)", "setdomainname": "getdomainname(2)",
     "sethostname": "gethostname(2)", "setresgid": "setresuid(2)", "symlinkat": "symlink(2)",
-    "unlinkat": "unlink(2)",
+    "unlinkat": "unlink(2)", "setsockopt": "socket(7)",
 }  # fmt: skip
 
 
@@ -36,6 +38,8 @@ def describe(step: Step) -> str:
 
 def manual(step: Step) -> str:
     """The page to read on: "mount(2)"."""
+    if step.op == "netlink":
+        return "nft(8)" if isinstance(step.args[-1], Batch) else "rtnetlink(7)"
     return _MANUAL.get(step.op, f"{step.op}(2)")
 
 
@@ -72,6 +76,10 @@ def _argument(step: Step, index: int, value: object) -> str:
         return "|".join(value) or "0"
     if isinstance(value, Strings):
         return _strings(step, index, value)
+    if isinstance(value, Request | Batch):
+        return request(value)
+    if isinstance(value, Socket):
+        return f"[{value.address}]:{value.port}" if ":" in value.address else f"{value.address}:{value.port}"
     if isinstance(value, Gids):
         return "[" + ", ".join(map(str, value)) + "]"
     if isinstance(value, Blob):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minirt.plan.facts import Host
+    from minirt.plan.network import Link
     from minirt.plan.rootfs import Directory, Overlay
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -52,13 +53,15 @@ class StartRequest:
     id; bundle, run_dir: absolute paths; spec: a validated config.json; rootfs: what its "/" is made of, or mounted:
     that already done (start closes it). cgroup_parent: "" for <cgroup2>/minirt. cache_dir: of compiled filters.
     stdin: keep standard input open, stdin_once: until the first client leaves. log_files 0: no log; log_size in
-    bytes, 0: never rotated. auto_remove: run `cleanup` (an argv) after the end. stamps: measure each step.
-    record: False for a container whose end nobody will ask for.
+    bytes, 0: never rotated. auto_remove, watched: run `cleanup` (an argv) after the end, unless the caller is there to
+    do it and has removed run_dir: to remove the container, or to give back what it holds on the host. links: its
+    interfaces besides lo. stamps: measure each step.
     """
 
     __slots__ = (
         "id", "bundle", "run_dir", "spec", "rootfs", "mounted", "cgroup_parent", "cache_dir", "stdin",
         "stdin_once", "init", "log_files", "log_size", "auto_remove", "cleanup", "stamps", "title",
+        "links", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +84,8 @@ class StartRequest:
         cleanup: tuple[str, ...] = (),
         stamps: bool = False,
         title: str = "",
+        links: tuple[Link, ...] = (),
+        watched: bool = False,
     ) -> None:
         self.id = id_
         self.bundle = bundle
@@ -99,6 +104,8 @@ class StartRequest:
         self.cleanup = cleanup
         self.stamps = stamps
         self.title = title
+        self.links = links
+        self.watched = watched
 
 
 def mount_rootfs(rootfs: Overlay | Directory, facts: Host | None = None) -> Mounted:
@@ -195,6 +202,7 @@ def _compile(request: StartRequest, mounted: Mounted, cgroup: str) -> Plan:
         tty=bool(spec["process"].get("terminal")),
         stdin=request.stdin,
         init=request.init,
+        links=request.links,
     )
     return plan_compile.compile(spec, facts, survey.survey(mounted.fd, spec, request.bundle), context)
 
@@ -207,7 +215,7 @@ def _settings(request: StartRequest, cgroup: str, undo: Undo) -> monitor.Setting
         (request.stdin, monitor.STDIN),
         (request.stdin_once, monitor.STDIN_ONCE),
         (request.log_files, monitor.LOG),
-        (request.auto_remove, monitor.AUTO_REMOVE),
+        (request.auto_remove or request.watched, monitor.CLEAN_UP),
     ):
         flags |= flag if wanted else 0
     settings = monitor.Settings()

@@ -181,7 +181,7 @@ def test_cleanup_after_the_caller(monitor: Start) -> None:
     verb = ("/bin/sh", "-c", f"ls /proc/self/fd > {{}}/{marker}; umask >> {{}}/{marker}")
     one = monitor("true")  # only for its directory's name
     verb = (*verb[:2], verb[2].format(one.container, one.container))
-    two = monitor("true", flags=kernel_monitor.AUTO_REMOVE, cleanup=verb).started()
+    two = monitor("true", flags=kernel_monitor.CLEAN_UP, cleanup=verb).started()
     assert two.exited() == (0, 0)
     time.sleep(0.1)
     assert not (one.container / marker).exists()
@@ -192,7 +192,7 @@ def test_cleanup_after_the_caller(monitor: Start) -> None:
 def test_no_cleanup_where_nothing_is_left(monitor: Start) -> None:
     one = monitor("true")
     verb = ("/bin/sh", "-c", f"touch {one.container}/cleaned")
-    two = monitor("true", flags=kernel_monitor.AUTO_REMOVE, cleanup=verb).started()
+    two = monitor("true", flags=kernel_monitor.CLEAN_UP, cleanup=verb).started()
     two.exited()
     shutil.rmtree(two.run)
     two.wait()

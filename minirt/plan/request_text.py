@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A request to the kernel's network half as a person reads it, in the words of ip(8) and nft(8):
+
+    {RTM_NEWLINK, index 100, up, eth0, mac 02:42:ac:11:00:02, veth, peer {veth1a2b3c4, netns host-network}}
+    {RTM_NEWADDR, eth0, 172.17.0.2/16, broadcast 172.17.255.255}
+    {NFT_MSG_NEWSETELEM, inet minirt ports4, tcp . 8080 : 172.17.0.2 . 80}
+
+Derived from the value, as plan/text.py does it for every other argument. Pure; must not import kernel.
+"""
+
+from __future__ import annotations
+
+from minirt.plan.netlink import Batch, Elements, Index, Request
+from minirt.plan.step import Fd
+
+_ELEMENTS_SHOWN = 4
+# a field or attribute: what stands before its value; None: not shown, because another one says it
+_WORDS: dict[str, str | None] = {
+    "ifi_index": "index ", "ifi_flags": None, "ifi_change": None, "ifa_family": None, "ifa_prefixlen": None,
+    "ifa_index": "", "rtm_family": None, "rtm_table": None, "rtm_protocol": None, "rtm_scope": None, "rtm_type": None,
+    "IFLA_IFNAME": "", "IFLA_ADDRESS": "mac ", "IFLA_MTU": "mtu ", "IFLA_MASTER": "master ", "IFLA_LINK": "link ",
+    "IFLA_LINK_NETNSID": "link-netnsid ", "IFLA_NET_NS_FD": "netns ", "IFLA_LINKINFO": "", "IFLA_INFO_KIND": "",
+    "IFLA_INFO_DATA": "", "VETH_INFO_PEER": "peer ", "IFLA_MACVLAN_MODE": "", "IFLA_AF_SPEC": "",
+    "AF_INET6": "", "IFLA_INET6_ADDR_GEN_MODE": "", "IFA_LOCAL": "", "IFA_ADDRESS": None, "IFA_BROADCAST": "broadcast ",
+    "IFA_FLAGS": "", "RTA_GATEWAY": "default via ", "RTA_DST": "to ", "RTA_OIF": "dev ", "NETNSA_NSID": "number ",
+    "NETNSA_FD": "",
+}  # fmt: skip
+_INLINE = ("IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_AF_SPEC", "AF_INET6")  # what is in them stands as if beside them
+
+
+def describe(request: Request | Batch) -> str:
+    if isinstance(request, Batch):
+        return ", ".join(map(_elements, request))
+    words = "|".join(request.flags.split("|")) if "NLM_F_REPLACE" in request.flags else ""
+    parts = [request.type, *([words] if words else [])]
+    for name, value in request.header.items():
+        if name == "ifi_flags":
+            parts.append("up" if value == "IFF_UP" else str(value))
+        elif _WORDS.get(name, name + " ") is not None:
+            parts.append(_pair(name, value))
+    parts += _attributes(request.attributes, request.header.get("ifa_prefixlen"))
+    return "{" + ", ".join(parts) + "}"
+
+
+def _attributes(attributes: tuple[tuple[str, object], ...], prefix: object = None) -> list[str]:
+    parts: list[str] = []
+    for name, value in attributes:
+        if name == "IFA_LOCAL" and prefix is not None:
+            parts.append(f"{value}/{prefix}")
+        elif name in _INLINE and type(value) is tuple:
+            parts += _attributes(value)
+        elif _WORDS.get(name, name + " ") is not None:
+            parts.append(_pair(name, value))
+    return parts
+
+
+def _pair(name: str, value: object) -> str:
+    """One that is in no table here is shown by the kernel's name, so that nothing that is sent is left out."""
+    return f"{_WORDS.get(name, name + ' ')}{_value(value)}"
+
+
+def _value(value: object) -> str:
+    if type(value) is tuple:
+        return "{" + ", ".join(_attributes(value)) + "}"
+    if isinstance(value, Fd | Index):
+        return value.name
+    return _safe(str(value))
+
+
+def _elements(elements: Elements) -> str:
+    """The first of them, and how many there are besides."""
+    width, shown = len(elements.key), []
+    for values in elements.elements[:_ELEMENTS_SHOWN]:
+        key, data = " . ".join(map(str, values[:width])), " . ".join(map(str, values[width:]))
+        shown.append(f"{key} : {data}" if data else key)
+    more = len(elements.elements) - len(shown)
+    place = f"{elements.family} {elements.table} {elements.set}"
+    return "{" + ", ".join([elements.type, place, *map(_safe, shown), *([f"{more} more"] if more > 0 else [])]) + "}"
+
+
+def _safe(text: str) -> str:
+    """Names of interfaces are anybody's to choose: what is not printable is not printed."""
+    return "".join(c if c.isprintable() else "?" for c in text)
