@@ -20,7 +20,6 @@ from minirt.plan.step import Fd, Flags
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
     from typing import Literal
 
     from minirt.plan.netlink import Elements, Socket
