@@ -13,6 +13,7 @@ import sys
 from minirt.engine import create, flags, join, lifecycle, lock, network_flags, reconcile, store
 from minirt.errors import Conflict, ExecFailed, MinirtError
 from minirt.kernel import process
+from minirt.plan.step import Plan
 from minirt.runtime import bundle
 from minirt.runtime import start as runtime
 from minirt.runtime import state as states
@@ -83,6 +84,7 @@ def launch(engine: Engine, row: Row, record: Record, spec: dict[str, Any], mount
             given, mounted = mounted, None
             started = _launch(engine, row, record, spec, given, taken)
             taken.serve(started)
+            _put_first(taken.plan, started)
             return started
     finally:
         if mounted is not None:
@@ -103,10 +105,8 @@ def _launch(
             cache_dir=engine.roots.cache, stdin=wanted.interactive,
             stdin_once=wanted.interactive and not wanted.detach, init=wanted.init, log_files=log_files,
             log_size=log_size, auto_remove=wanted.auto_remove, cleanup=cleanup_command(engine, row.id),
-            stamps=wanted.explain,
+            stamps=wanted.explain, links=taken.links if taken else (), watched=taken is not None,
         )  # fmt: skip
-        if taken is not None:
-            request.links, request.watched = taken.links, True
         started = runtime.start(request)
     state = states.read(run_dir)
     engine.database.update(
@@ -114,6 +114,13 @@ def _launch(
         started_ns=state.started_ns if state else None,
     )  # fmt: skip
     return started
+
+
+def _put_first(before: Plan, started: Started) -> None:
+    """What was done on the host for the network belongs to the plan; it was not measured."""
+    started.plan = Plan(before.steps + started.plan.steps)
+    if started.durations_ns is not None:
+        started.durations_ns = [None] * len(before.steps) + started.durations_ns
 
 
 def _await_birth(run_dir: str, identity: str) -> None:

@@ -16,6 +16,7 @@ from minirt.errors import MinirtError, StoreError
 from minirt.image import embedded
 from minirt.image import find as images
 from minirt.kernel import host
+from minirt.learn import preview_network
 from minirt.model import spec as specification
 from minirt.plan import compile as compiler
 from minirt.plan import rootfs as rootfs_
@@ -71,6 +72,8 @@ def of_options(roots: Roots, options: RunOptions) -> Preview:
     root = create.root_filesystem(record, path)
     targets = _survey(options.rootfs, built.spec, preview)
     _own_files(targets, built.spec, path)
+    network = preview_network.assume(options, config, IDENTITY)
+    preview.assumed += network.notes
     context = compiler.Context(
         id=IDENTITY,
         bundle=path,
@@ -80,8 +83,10 @@ def of_options(roots: Roots, options: RunOptions) -> Preview:
         tty=options.tty,
         stdin=options.interactive,
         init=options.init,
+        links=network.links,
     )
-    _join(preview, rootfs_.compile(root, facts), compiler.compile(built.spec, facts, targets, context))
+    rest = compiler.compile(built.spec, facts, targets, context)
+    _join(preview, network.plan, rootfs_.compile(root, facts), rest)
     return preview
 
 
@@ -108,8 +113,8 @@ def of_bundle(path: str, cache: str) -> Preview:
     return preview
 
 
-def _join(preview: Preview, root: Plan, rest: Plan) -> None:
-    preview.plan = Plan(root.steps + rest.steps)
+def _join(preview: Preview, *parts: Plan) -> None:
+    preview.plan = Plan(tuple(step for part in parts for step in part.steps))
 
 
 def _image(roots: Roots, options: RunOptions, preview: Preview) -> tuple[dict[str, Any], tuple[str, ...]]:
