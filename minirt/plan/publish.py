@@ -38,6 +38,7 @@ LAYOUTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "ports6": ("inet", ("inet_proto", "inet_service"), _TARGET6),
     "ports6_at": ("inet", ("inet_proto", "ipv6_addr", "inet_service"), _TARGET6),
 }
+_GONE = ("ENOENT",)
 _BACKLOG = 4096  # the kernel takes net.core.somaxconn if that is less
 
 Found = dict[str, list[tuple[str | int, ...]]]
@@ -57,14 +58,20 @@ def take(table: str, endpoints: Sequence[Endpoint], ports: Sequence[Port]) -> Pl
     return Plan(tuple(steps))
 
 
-def give(table: str, endpoints: Sequence[Endpoint], ports: Sequence[Port]) -> Plan:
-    """Every element out, one request each: one that is not there, or a table that is gone, is fine."""
-    steps = [
-        _step("netlink", _FILTER, Batch((_elements("NFT_MSG_DELSETELEM", table, name, [value]),)), tolerate=("ENOENT",))
-        for name, values in elements(endpoints, ports).items()
-        for value in values
-    ]
-    return Plan((_socket_step(), *steps) if steps else ())
+def give(table: str, endpoints: Sequence[Endpoint], ports: Sequence[Port], at_once: bool = False) -> Plan:
+    """Every element out, one request each: one that is not there, or a table that is gone, is fine. at_once: in one
+    transaction, which is quicker; ENOENT if one is not there, and then nothing is done."""
+    found = elements(endpoints, ports)
+    if at_once:
+        remove = [_elements("NFT_MSG_DELSETELEM", table, name, values) for name, values in found.items()]
+        steps = [_step("netlink", _FILTER, Batch(remove))]
+    else:
+        steps = [
+            _step("netlink", _FILTER, Batch((_elements("NFT_MSG_DELSETELEM", table, name, [value]),)), tolerate=_GONE)
+            for name, values in found.items()
+            for value in values
+        ]
+    return Plan((_socket_step(), *steps) if found else ())
 
 
 def sockets(ports: Sequence[Port]) -> list[tuple[Port, str]]:

@@ -30,9 +30,9 @@ _INLINE = ("IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_AF_SPEC", "AF_INET6")  # wha
 
 def describe(request: Request | Batch) -> str:
     if isinstance(request, Batch):
-        return ", ".join(map(_elements, request))
-    words = "|".join(request.flags.split("|")) if "NLM_F_REPLACE" in request.flags else ""
-    parts = [request.type, *([words] if words else [])]
+        shown = ", ".join(map(_elements, request))
+        return f"[{shown}]" if len(request) > 1 else shown
+    parts = [request.type]
     for name, value in request.header.items():
         if name == "ifi_flags":
             parts.append("up" if value == "IFF_UP" else str(value))
