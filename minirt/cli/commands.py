@@ -36,6 +36,7 @@ OTHERS = {
     "logout": "Log out from a registry",
     "logs": "Fetch the logs of a container",
     "pause": "Pause all processes within one or more containers",
+    "port": "List port mappings or a specific mapping for the container",
     "rename": "Rename a container",
     "restart": "Restart one or more containers",
     "rm": "Remove one or more containers",
@@ -64,6 +65,7 @@ ALIASES = {
                 "kill",
                 "logs",
                 "pause",
+                "port",
                 "ps",
                 "rename",
             )
@@ -90,6 +92,14 @@ ALIASES = {
         **{word: f"image_{word}" for word in ("prune", "tree", "which")},
         "history": "history",
     },
+    "network": {
+        **{
+            word: f"network_{word}"
+            for word in ("connect", "create", "disconnect", "inspect", "ls", "prune", "reload", "rm")
+        },
+        "list": "network_ls",
+        "remove": "network_rm",
+    },
     "system": {"info": "info", **{word: f"system_{word}" for word in ("check", "df", "prune")}},
     "volume": {
         **{word: f"volume_{word}" for word in ("create", "inspect", "ls", "prune", "rm")},
@@ -100,6 +110,7 @@ ALIASES = {
 GROUPS = {
     "container": "Manage containers",
     "image": "Manage images",
+    "network": "Manage networks",
     "system": "Manage minirt",
     "volume": "Manage volumes",
 }
@@ -108,6 +119,13 @@ ONLY_GROUPED = {
     "image_prune": "Remove unused images",
     "image_tree": "Show which layers images share and what each layer added",
     "image_which": "Show which layer of an image provides a path, and which hide it",
+    "network_connect": "Connect a container to a network",
+    "network_create": "Create a network",
+    "network_disconnect": "Disconnect a container from a network",
+    "network_ls": "List networks",
+    "network_prune": "Remove all unused networks",
+    "network_reload": "Restore bridges, firewall rules and resolvers of all networks",
+    "network_rm": "Remove one or more networks",
     "system_check": "Check everything in the image store",
     "system_df": "Show disk usage",
     "system_prune": "Remove unused data",

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import time
 
-from minirt.engine import network_db, release, reload
+from minirt.engine import network_db, release
 from minirt.engine.paths import ROOT
 from minirt.errors import MinirtError
 from minirt.model.network import BRIDGE, DEFAULT, Network
-from minirt.network import addresses, bridge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +21,8 @@ def ensure(engine: Engine) -> None:
     """It is in the database; its bridge comes with the first container."""
     if network_db.network_named(engine.database, DEFAULT) is not None:
         return
-    from minirt.network import pool
+    from minirt.engine import reload
+    from minirt.network import addresses, bridge, pool
 
     with release.alone(engine):
         known = network_db.networks(engine.database)

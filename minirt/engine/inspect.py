@@ -7,7 +7,7 @@ that nobody saw is not 0. Must not import plan or image.
 
 from __future__ import annotations
 
-from minirt.engine import flags, lifecycle, moment, reconcile, store
+from minirt.engine import flags, lifecycle, moment, network_flags, network_inspect, reconcile, store
 from minirt.errors import MinirtError
 from minirt.model import json, signals
 from minirt.runtime import bundle
@@ -52,7 +52,7 @@ def inspect(engine: Engine, ref: str) -> dict[str, Any]:
         "GraphDriver": _graph(record, path),
         "Mounts": [_mount(volume) for volume in record.volumes],
         "Config": _config(row, record, spec),
-        "NetworkSettings": {"Networks": {record.options.network or "default": {}}, "Ports": {}},
+        "NetworkSettings": network_inspect.settings(engine, row, record, seen),
         "Minirt": {
             "Notes": record.notes,
             "Bundle": path,
@@ -100,6 +100,7 @@ def _config(row: Row, record: Record, spec: dict[str, Any]) -> dict[str, Any]:
         "Env": process.get("env", []),
         "Cmd": command(record),
         "Image": row.image,
+        "ExposedPorts": _exposed(record),
         "Volumes": None,
         "WorkingDir": options.workdir or config.get("WorkingDir") or "",
         "Entrypoint": entrypoint(record),
@@ -128,7 +129,13 @@ def _host_config(record: Record, spec: dict[str, Any]) -> dict[str, Any]:
     return {
         "Binds": options.volumes or None,
         "LogConfig": {"Type": "cri", "Config": {"max-size": str(log_size), "max-file": str(log_files)}},
-        "NetworkMode": options.network or "default",
+        "NetworkMode": _network_mode(record),
+        "PortBindings": network_inspect.bindings_asked(record),
+        "PublishAllPorts": options.publish_all,
+        "Dns": options.dns,
+        "DnsOptions": options.dns_option,
+        "DnsSearch": options.dns_search,
+        "Links": None,
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "AutoRemove": options.auto_remove,
         "CapAdd": options.cap_add or None,
@@ -158,6 +165,20 @@ def _host_config(record: Record, spec: dict[str, Any]) -> dict[str, Any]:
         "NanoCpus": 0,
         "PidsLimit": None,
     }
+
+
+def _network_mode(record: Record) -> str:
+    """Docker keeps the first network's name there."""
+    kind, other = network_flags.mode(record.options)
+    if kind != network_flags.BRIDGE:
+        return f"container:{other}" if other else kind
+    return network_flags.wanted(record.options)[0].network
+
+
+def _exposed(record: Record) -> dict[str, object] | None:
+    """What is open: the image's ports, --expose's, and those that -p names."""
+    asked = [f"{one.container_port}/{one.protocol}" for one in network_flags.ports(record.options.publish, False, ())]
+    return {text: {} for text in [*network_flags.exposed(record.options.expose, record.config), *asked]} or None
 
 
 def _pair(text: str, separator: str) -> tuple[str, str]:

@@ -162,6 +162,17 @@ def _attachment(text: str) -> Wanted:
     return found
 
 
+def written(one: Wanted) -> str:
+    """As --network would take it: the inverse of reading it."""
+    fields = [f"alias={name}" for name in one.aliases]
+    fields += [
+        f"{key}={value}"
+        for key, value in (("ip", one.address4), ("ip6", one.address6), ("mac-address", one.mac))
+        if value
+    ]
+    return ",".join([f"name={one.network}", *fields]) if fields else one.network
+
+
 def _name(text: str) -> str:
     """A network's name or id, or container:X; that there is one is looked up later."""
     plain = text.removeprefix("container:")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`rename`: another name for a container (docker-rename(1)). One statement; the UNIQUE constraint decides."""
+"""`rename`: another name for a container (docker-rename(1)). One statement, in which the UNIQUE constraint decides;
+then the resolvers of its networks hear of it."""
 
 from __future__ import annotations
 
-from minirt.engine import create, names
+from minirt.engine import create, names, network_db, release
 from minirt.errors import InvalidValue
 
 TYPE_CHECKING = False
@@ -21,3 +22,7 @@ def rename(engine: Engine, ref: str, name: str) -> None:
         raise InvalidValue("Renaming a container with the same name as its current name")
     create.free_name(engine, checked)
     engine.database.rename(row.id, checked)
+    networks = [one.network for one in network_db.endpoints(engine.database, row.id)]
+    if networks:
+        release.refresh_names(engine, networks)
+    release.refresh_names(engine, [one.network for one in network_db.endpoints(engine.database, row.id)])

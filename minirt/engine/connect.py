@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`network connect` and `disconnect`: a container's networks, changed after it was made (docker-network-connect(1)).
+
+What it wants stands in its options, for the next start; one that runs gets the interface, or loses it, at once.
+Published ports stay with the network that they were published through. Must not import image.
+"""
+
+from __future__ import annotations
+
+from minirt.engine import default_network, lifecycle, network_db, network_flags, networks, reconcile, store
+from minirt.engine.leases import Held
+from minirt.errors import Conflict, InvalidValue, MinirtError, NotFound
+from minirt.model.network import DEFAULT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirt.engine.db import Row
+    from minirt.engine.network_flags import Wanted
+    from minirt.engine.record import Record
+    from minirt.engine.store import Engine
+    from minirt.model.network import Endpoint, Network
+
+HOST_MODE = "container cannot be disconnected from host network or connected to host network"
+SHARED = "container sharing network namespace with another container or host cannot be connected to any other network"
+NONE_MODE = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+
+
+def connect(engine: Engine, ref: str, container: str, wanted: Wanted) -> None:
+    """Raises NotFound, Conflict (it is there already, an address is taken), InvalidValue, HostError, StepFailed."""
+    if ref in networks.SPECIAL:
+        raise InvalidValue(HOST_MODE if ref == network_flags.HOST else NONE_MODE, "there is nothing to connect it to")
+    if ref in (DEFAULT, "default"):
+        default_network.ensure(engine)
+    network = network_db.network_by(engine.database, ref)
+    row, held = engine.locked(container)
+    with held:
+        settled = _settled(engine, row, container)
+        record = store.record(settled)
+        _check_mode(record)
+        asked = network_flags.wanted(record.options)
+        if any(_is(engine, one, network) for one in asked):
+            raise Conflict(f"endpoint with name {row.name} already exists in network {network.name}")
+        if settled.status in lifecycle.ALIVE:
+            _attach(engine, settled, network, wanted)
+        wanted.network = network.name
+        _rewrite(engine, settled, record, [*asked, wanted])
+
+
+def disconnect(engine: Engine, ref: str, container: str, force: bool = False) -> None:
+    """Raises NotFound, Conflict (it is not connected). force: also where the network, or the container, is gone but for
+    what is leased in their names."""
+    if ref == network_flags.HOST:
+        raise InvalidValue(HOST_MODE, "its network is the host's as long as it lives")
+    network = networks.find(engine, ref) if ref != network_flags.NONE else None
+    row, held = engine.locked(container)
+    with held:
+        settled = _settled(engine, row, container)
+        record = store.record(settled)
+        if network is None:
+            raise _not_connected(row, ref)
+        asked = network_flags.wanted(record.options)
+        kept = [one for one in asked if not _is(engine, one, network)]
+        there = [one for one in network_db.endpoints(engine.database, settled.id) if one.network == network.id]
+        if len(kept) == len(asked) and not there:
+            raise _not_connected(row, network.name)
+        for endpoint in there:
+            _detach(engine, settled, network, endpoint, force)
+        _rewrite(engine, settled, record, kept)
+
+
+def _attach(engine: Engine, row: Row, network: Network, wanted: Wanted) -> None:
+    """The interface in a container that runs; its way out stays the one that it has."""
+    from minirt.engine import connection
+    from minirt.network import live
+
+    before = network_db.endpoints(engine.database, row.id)
+    try:
+        _, _, link = connection.take_one(engine, row, wanted)
+    except Held:
+        networks.settle_holders(engine, network.id)  # who has ended unnoticed gives back its addresses
+        _, _, link = connection.take_one(engine, row, wanted)
+    if any(_leads_out(engine, one) for one in before):
+        link.gateways = ()
+    try:
+        live.attach(_pid(engine, row), link)
+    except BaseException:
+        connection.give_one(engine, row, network)
+        raise
+
+
+def _detach(engine: Engine, row: Row, network: Network, endpoint: Endpoint, force: bool) -> None:
+    """force: its row goes even if its interface can't be reached."""
+    from minirt.engine import connection
+    from minirt.network import live
+
+    connection.refuse_publishing(engine, row, network)
+    try:
+        live.detach(_pid(engine, row), endpoint)
+    except MinirtError:
+        if not force:
+            raise
+    connection.give_one(engine, row, network)
+
+
+def _leads_out(engine: Engine, one: Endpoint) -> bool:
+    network = network_db.find(engine.database, one.network)
+    return network is not None and not network.internal
+
+
+def _pid(engine: Engine, row: Row) -> int:
+    pid = reconcile.look(engine, row).pid
+    if not pid:
+        raise Conflict(f"container {row.name} is not running", f"minirt start {row.name}")
+    return pid
+
+
+def _settled(engine: Engine, row: Row, ref: str) -> Row:
+    settled = reconcile.settle(engine, row)
+    if settled is None:
+        raise store.missing(ref)
+    return settled
+
+
+def _not_connected(row: Row, network: str) -> Conflict:
+    return Conflict(
+        f"container {row.id} is not connected to network {network}", f"see its networks: minirt inspect {row.name}"
+    )
+
+
+def _check_mode(record: Record) -> None:
+    kind, _ = network_flags.mode(record.options)
+    if kind == network_flags.HOST:
+        raise Conflict(HOST_MODE, "its network is the host's as long as it lives")
+    if kind == network_flags.CONTAINER:
+        raise Conflict(SHARED, "connect the other container")
+    if kind == network_flags.NONE and record.options.network:
+        raise Conflict(NONE_MODE, "make it without --network none")
+
+
+def _is(engine: Engine, one: Wanted, network: Network) -> bool:
+    try:
+        return networks.find(engine, one.network).id == network.id
+    except (NotFound, Conflict):
+        return False
+
+
+def _rewrite(engine: Engine, row: Row, record: Record, wanted: list[Wanted]) -> None:
+    """The container's networks as one list in --network's long form, so that the flags that are for the first one do
+    not come to mean another."""
+    options = record.options
+    options.network = [network_flags.written(one) for one in wanted]
+    options.network_alias, options.ip, options.ip6, options.mac_address = [], "", "", ""
+    engine.database.update(row.id, options=record.to_json())
