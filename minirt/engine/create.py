@@ -175,8 +175,7 @@ def _fill(
     )  # fmt: skip
     built = spec.build(record, facts, place)
     _make_sources(record)
-    extra = [flags.extra_host(text) for text in wanted.add_host]
-    etc.write(directory, record.hostname, wanted.network == ["host"], extra)
+    etc.write(directory, record.hostname, wanted)
     mounted = start.mount_rootfs(root_filesystem(record, path, only_look), facts)
     try:
         who = user.resolve(mounted.fd, built.user, wanted.group_add)

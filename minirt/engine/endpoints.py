@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from errno import EADDRINUSE
 
-from minirt.engine import default_network, leases, lock, network_db, network_flags, reconcile, release, reload
+from minirt.engine import default_network, etc, leases, lock, network_db, network_flags, reconcile, release, reload
 from minirt.errors import Conflict, InvalidValue, MinirtError, StepFailed
 from minirt.model.network import BRIDGE, DEFAULT
 from minirt.network import bridge, firewall
@@ -119,11 +119,24 @@ def take(engine: Engine, row: Row, record: Record) -> Taken:
                 from minirt.engine import naming
 
                 naming.refresh(engine, network)
+        _write_files(taken, record)
     except BaseException:
         taken.close()
         give(engine, row.id)
         raise
     return taken
+
+
+def _write_files(taken: Taken, record: Record) -> None:
+    """hosts and resolv.conf, now that the addresses are known."""
+
+    def around() -> dict[str, list[str]]:
+        from minirt.engine import naming
+
+        return naming.around(taken.engine, taken.container)
+
+    path = taken.engine.roots.container(taken.container)
+    etc.join(path, record.hostname, record.options, list(zip(taken.networks, taken.endpoints, strict=True)), around)
 
 
 def _take(taken: Taken, wanted: Sequence[Wanted], published: Sequence[network_flags.WantedPort]) -> None:

@@ -24,6 +24,7 @@ ULIMITS = {
     "msgqueue": "MSGQUEUE", "nice": "NICE", "nofile": "NOFILE", "nproc": "NPROC", "rss": "RSS",
     "rtprio": "RTPRIO", "rttime": "RTTIME", "sigpending": "SIGPENDING", "stack": "STACK", "as": "AS",
 }  # fmt: skip
+HOST_GATEWAY = "host-gateway"
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.")
 LOG_SIZE_BYTES, LOG_FILES = 10 * 1000 * 1000, 3
 UNLIMITED = (1 << 64) - 1
@@ -218,10 +219,11 @@ def hostname(text: str) -> str:
 
 
 def extra_host(text: str) -> tuple[str, str]:
-    """--add-host name:address (or name=address) → (address, name)."""
+    """--add-host name:address (or name=address) → (address, name). HOST_GATEWAY stands for the host's address."""
     name, _, address = text.partition("=" if "=" in text else ":")
     address = address.strip("[]")
-    plausible = address and frozenset("0123456789abcdefABCDEF:.").issuperset(address) and {".", ":"} & set(address)
-    if not name or not plausible or not _HOST_CHARACTERS.issuperset(name.replace("_", "-")):
+    plausible = frozenset("0123456789abcdefABCDEF:.").issuperset(address) and {".", ":"} & set(address)
+    known = plausible or address == HOST_GATEWAY
+    if not name or not known or not _HOST_CHARACTERS.issuperset(name.replace("_", "-")):
         raise InvalidValue(f'invalid argument "{text}" for "--add-host": bad format for add-host: "{text}"')
     return address, name

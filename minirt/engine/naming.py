@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the resolver of a user network answers: each container's name, short id and aliases there (Docker).
+"""Who is called what on a user network: each container's name, short id, aliases there and hostname (Docker).
 
+The network's resolver is told; so are the hosts files of those whom no single resolver can tell all (engine/etc.py).
 Looked up and handed over under one lock for each network, so that of two starts at the same time neither forgets the
 other. Must not import plan or kernel.
 """
 
 from __future__ import annotations
 
-from minirt.engine import leases, lock, network_db, release
+from minirt.engine import etc, lock, network_db
 from minirt.network import resolver
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def directory(engine: Engine, network: Network) -> str:
     """The resolver's files."""
-    return f"{release.folder(engine)}/{network.id}"
+    return f"{engine.roots.networks}/{network.id}"
 
 
 def refresh(engine: Engine, network: Network) -> None:
@@ -26,20 +27,35 @@ def refresh(engine: Engine, network: Network) -> None:
     is missing or cannot start."""
     path = directory(engine, network)
     with lock.share(path, alone=True):
-        names = known(engine, network)
-        if names:
-            resolver.ensure(path, network, names)
+        there = network_db.named(engine.database, network.id)
+        if there:
+            resolver.ensure(path, network, names(there))
         else:
             resolver.stop(path)
+        for container, *_ in there:
+            _tell(engine, container)
 
 
-def known(engine: Engine, network: Network) -> dict[str, list[str]]:
-    """{address: names}. An alias may lead to several."""
+def _tell(engine: Engine, container: str) -> None:
+    etc.neighbours(engine.roots.container(container), lambda: around(engine, container))
+
+
+def around(engine: Engine, container: str) -> dict[str, list[str]]:
+    """{address: names} on all the user networks that a container is on."""
     found: dict[str, list[str]] = {}
-    for one in network_db.endpoints(engine.database, network=network.id):
-        names = [leases.name_of(engine.database, one.container), one.container[:12]]
-        names += [alias for alias in one.aliases if alias not in names]
-        for address in (one.address4, one.address6):
+    for one in network_db.endpoints(engine.database, container):
+        network = network_db.find(engine.database, one.network)
+        if network is not None and not network.is_default:
+            found |= names(network_db.named(engine.database, network.id))
+    return found
+
+
+def names(there: list[network_db.Named]) -> dict[str, list[str]]:
+    """{address: names}, the container's own first: an address leads back to it. An alias may lead to several."""
+    found: dict[str, list[str]] = {}
+    for container, name, hostname, aliases, *addresses in there:
+        known = [name or container[:12], container[:12], *aliases, *([hostname] if hostname else [])]
+        for address in addresses:
             if address:
-                found[address] = list(names)
+                found[address] = list(dict.fromkeys(known))
     return found

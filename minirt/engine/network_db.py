@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from minirt.engine.db import Database
 
     Result = TypeVar("Result")
+    Named = tuple[str, str, str, list[str], str, str]
 
 _NETWORK = (
     "id, name, driver, interface, subnet4, gateway4, range4, subnet6, gateway6, internal, mtu, labels, created_ns"
@@ -117,6 +118,26 @@ def endpoints(database: Database, container: str | None = None, network: str | N
     conditions, values = _conditions(container=container, network=network)
     found = database.run(f"SELECT {_ENDPOINT} FROM endpoints{conditions} ORDER BY container, number", values)
     return [_endpoint(row) for row in found]
+
+
+def named(database: Database, network: str) -> list[Named]:
+    """Who is on a network: (container, its name, hostname, aliases there, address4, address6), "" for none."""
+    found = database.run(
+        "SELECT e.container, c.name, json_extract(c.options, '$.hostname'), e.aliases, e.address4, e.address6"
+        " FROM endpoints e LEFT JOIN containers c ON c.id = e.container WHERE e.network = ? ORDER BY e.container",
+        (network,),
+    )
+    return [
+        (
+            str(row[0]),
+            str(row[1] or ""),
+            str(row[2] or ""),
+            json.loads(str(row[3])),
+            str(row[4] or ""),
+            str(row[5] or ""),
+        )
+        for row in found
+    ]
 
 
 def ports(database: Database, container: str | None = None) -> list[Port]:

@@ -2,7 +2,7 @@
 """Where things lie: the root that survives a reboot and the state that a reboot must forget (hier(7)).
 
     root   /var/lib/minirt   images/ layers/ containers/<id>/ volumes/<name>/_data cache/ minirt.db
-    state  /run/minirt       <id>/ with sockets, pids and the exit record
+    state  /run/minirt       <id>/ with sockets, pids and the exit record; networks/<id>/ for its resolver
 
 `--root` and `--state`, then MINIRT_ROOT and MINIRT_STATE, move them. Must not import anything but errors.
 """
@@ -48,6 +48,10 @@ class Roots:
     @property
     def cache(self) -> str:
         return f"{self.root}/cache"
+
+    @property
+    def networks(self) -> str:
+        return f"{self.state}/networks"
 
     def container(self, identity: str) -> str:
         return f"{self.root}/containers/{identity}"

@@ -16,7 +16,6 @@ import os
 
 from minirt.engine import lock, network_db
 from minirt.errors import MinirtError
-from minirt.model.network import BRIDGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ SOCKETS_PER_PLAN = 200  # a plan's slots are counted: plan/publish.py
 
 def folder(engine: Engine) -> str:
     """Where the resolvers' files lie, and whose lock puts takers and loaders in order."""
-    return f"{engine.roots.state}/networks"
+    return engine.roots.networks
 
 
 def shared(engine: Engine) -> lock.Lock:
@@ -106,6 +105,5 @@ def refresh_names(engine: Engine, networks: Sequence[str]) -> None:
 
 
 def has_names(network: Network) -> bool:
-    """Whether containers find each other by name there: not on the default network (Docker), and not on macvlan, where
-    the host is out of reach."""
-    return network.driver == BRIDGE and not network.is_default
+    """Whether containers find each other by name there: not on the default network (Docker)."""
+    return not network.is_default
