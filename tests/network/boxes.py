@@ -85,6 +85,23 @@ def debian(root: Path) -> tuple[str, ...]:
     return "-v", "/usr:/usr:ro"
 
 
+def gateway_of(mine: Minirt, network: str, family: str) -> str:
+    """From the bridge itself."""
+    name = bridge_of(mine, network)
+    told = subprocess.run(["ip", "-j", "address", "show", name], capture_output=True, check=True).stdout
+    every = json.loads(told)[0]["addr_info"]
+    return next((str(one["local"]) for one in every if one["family"] == family and one["scope"] == "global"), "")
+
+
+def bridge_of(mine: Minirt, network: str) -> str:
+    """The interface that carries the network's id as its alias."""
+    identity = mine.ok("network", "inspect", "-f", "{{.Id}}", network)
+    for alias in Path("/sys/class/net").glob("*/ifalias"):
+        if identity in alias.read_text():
+            return alias.parent.name
+    raise AssertionError(f"no bridge of {network}")
+
+
 @contextlib.contextmanager
 def starter(mine: Minirt) -> Iterator[Callable[..., Box]]:
     """start(name, *options, command=(…), ready="tcp:80") -> a Box; what is opened here is closed at the end. Without
