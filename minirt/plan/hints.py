@@ -119,6 +119,18 @@ HINTS: dict[tuple[str, str], Hint] = {
     ("ioctl", "EPERM"): Hint("the process does not lead a session, or the terminal controls another one"),
     ("ioctl", "ENOTTY"): Hint("what lies at /dev/pts/ptmx is not a terminal multiplexer", "the image replaced it"),
     ("ioctl_ifflags", "ENODEV"): Hint("the network namespace has no such interface"),
+    ("bind", "EADDRINUSE"): Hint("another process has the port", "ss -lntup says which"),
+    ("bind", "EADDRNOTAVAIL"): Hint("no interface of the host has this address", "ip addr"),
+    ("bind", "EACCES"): Hint(
+        "a port this low needs CAP_NET_BIND_SERVICE", "run as root; sysctl net.ipv4.ip_unprivileged_port_start"
+    ),
+    ("listen", "EADDRINUSE"): Hint("another process has just taken the port", "ss -lntup says which"),
+    ("socket", "EAFNOSUPPORT"): Hint("the kernel lacks this family of protocols", "modprobe ipv6; dmesg"),
+    ("socket", "EPROTONOSUPPORT"): Hint("the kernel lacks this protocol", "modprobe nfnetlink nf_tables"),
+    ("netlink", "EPERM"): Hint("the caller lacks CAP_NET_ADMIN", "run as root; in a container or VM look at capsh --print"),
+    ("netlink", "EOPNOTSUPP"): Hint("the kernel lacks what is asked for", "modprobe veth bridge macvlan nf_tables"),
+    ("netlink", "EIO"): Hint("the kernel has not answered"),
+    ("netlink", "ENOBUFS"): Hint("there were more answers than the socket can hold", "sysctl net.core.rmem_default"),
     ("sendmsg_fd", "EPIPE"): Hint("the monitor has gone"),
     ("close_range", "EINVAL"): _TOO_NEW,
     ("execve", "E2BIG"): Hint("arguments and environment together are too long", "getconf ARG_MAX"),
@@ -127,6 +139,37 @@ HINTS: dict[tuple[str, str], Hint] = {
     ("execve", "ENOEXEC"): Hint("the file is no program: empty, for another machine, or a script without #!"),
     ("execve", "EACCES"): Hint("the file is not executable, or lies on a mount with noexec"),
 }  # fmt: skip
+
+_RELOAD = "minirt network reload"
+# (request of the step netlink, errno name)
+REQUEST_HINTS: dict[tuple[str, str], Hint] = {
+    ("RTM_NEWLINK", "EEXIST"): Hint("an interface of this name or number is there already", "ip link"),
+    ("RTM_NEWLINK", "ENODEV"): Hint("the network's bridge, or the interface that it stands on, is gone", _RELOAD),
+    ("RTM_NEWLINK", "EBUSY"): Hint("the interface belongs to a bridge or bond already", "ip -d link"),
+    ("RTM_NEWLINK", "EXFULL"): Hint("the bridge has as many ports as it can have: 1023", "minirt network create"),
+    ("RTM_NEWLINK", "EADDRNOTAVAIL"): Hint("the MAC address is a group's", "its first byte must be even: 02:…"),
+    ("RTM_NEWLINK", "EINVAL"): Hint(
+        "the kernel does not accept the MTU or the name", "ip -d link shows minmtu, maxmtu"
+    ),
+    ("RTM_NEWLINK", "ERANGE"): Hint("the name of the interface is too long"),
+    ("RTM_NEWADDR", "EEXIST"): Hint("the interface has the address already"),
+    ("RTM_NEWADDR", "EACCES"): Hint(
+        "IPv6 is switched off in the container", "--sysctl net.ipv6.conf.all.disable_ipv6=0"
+    ),
+    ("RTM_NEWADDR", "EINVAL"): Hint("the address is not one that an interface can have"),
+    ("RTM_NEWROUTE", "EEXIST"): Hint("another network has brought a default route already"),
+    ("RTM_NEWROUTE", "ENETUNREACH"): Hint("the gateway is outside of the interface's subnet", "minirt network inspect"),
+    ("RTM_NEWROUTE", "EHOSTUNREACH"): Hint(
+        "the gateway is outside of the interface's subnet", "minirt network inspect"
+    ),
+    ("RTM_NEWNSID", "EEXIST"): Hint("the new namespace knows the host's already"),
+    ("NFT_MSG_NEWSETELEM", "ENOENT"): Hint("somebody has removed minirt's tables from nftables", _RELOAD),
+    ("NFT_MSG_NEWSETELEM", "EEXIST"): Hint(
+        "nftables' maps still have the port for a container that has ended", _RELOAD
+    ),
+    ("NFT_MSG_NEWSETELEM", "ENFILE"): Hint("the set is full", _RELOAD),
+    ("NFT_MSG_DELSETELEM", "ENOENT"): Hint("the entry, or minirt's tables in nftables, are gone already", _RELOAD),
+}
 
 # (kind of isolation, call, errno name): where what the step serves says more than the call
 KIND_HINTS: dict[tuple[str, str, str], Hint] = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from errno import errorcode
 
-from minirt.plan.hints import HINTS, KIND_HINTS, Hint
+from minirt.plan.hints import HINTS, KIND_HINTS, REQUEST_HINTS, Hint
 from minirt.plan.netlink import Batch, Request, Socket
 from minirt.plan.request_text import describe as request
 from minirt.plan.step import Blob, Caps, Fd, Flags, Gids, Plan, Step, Strings
@@ -57,12 +57,22 @@ def failure(plan: Plan, index: int, errno: int) -> tuple[str, str]:
 
 
 def hint_for(step: Step, errno_name: str) -> Hint | None:
-    """The narrower table first: by what the step serves, then by the call alone, then by the error alone."""
+    """The narrower table first: by what is requested or what the step serves, then by the call alone, then by the
+    error alone."""
     return (
-        KIND_HINTS.get((step.kind, step.op, errno_name))
+        REQUEST_HINTS.get((_requested(step), errno_name))
+        or KIND_HINTS.get((step.kind, step.op, errno_name))
         or HINTS.get((step.op, errno_name))
         or HINTS.get(("", errno_name))
     )
+
+
+def _requested(step: Step) -> str:
+    """ "RTM_NEWLINK", "NFT_MSG_NEWSETELEM"; "": the step asks nothing of netlink."""
+    last = step.args[-1] if step.op == "netlink" else None
+    if isinstance(last, Batch):
+        return last[0].type
+    return last.type if isinstance(last, Request) else ""
 
 
 def _argument(step: Step, index: int, value: object) -> str:
