@@ -7,7 +7,7 @@ Published ports stay with the network that they were published through. Must not
 
 from __future__ import annotations
 
-from minirt.engine import default_network, lifecycle, network_db, network_flags, networks, reconcile, store
+from minirt.engine import connection, default_network, lifecycle, network_db, network_flags, networks, reconcile, store
 from minirt.engine.leases import Held
 from minirt.errors import Conflict, InvalidValue, MinirtError, NotFound
 from minirt.model.network import DEFAULT
@@ -42,6 +42,7 @@ def connect(engine: Engine, ref: str, container: str, wanted: Wanted) -> None:
             raise Conflict(f"endpoint with name {row.name} already exists in network {network.name}")
         if settled.status in lifecycle.ALIVE:
             _attach(engine, settled, network, wanted)
+            connection.write_files(engine, settled, record)
         wanted.network = network.name
         _rewrite(engine, settled, record, [*asked, wanted])
 
@@ -65,12 +66,13 @@ def disconnect(engine: Engine, ref: str, container: str, force: bool = False) ->
             raise _not_connected(row, network.name)
         for endpoint in there:
             _detach(engine, settled, network, endpoint, force)
+        if there:
+            connection.write_files(engine, settled, record)
         _rewrite(engine, settled, record, kept)
 
 
 def _attach(engine: Engine, row: Row, network: Network, wanted: Wanted) -> None:
     """The interface in a container that runs; its way out stays the one that it has."""
-    from minirt.engine import connection
     from minirt.network import live
 
     before = network_db.endpoints(engine.database, row.id)
@@ -90,7 +92,6 @@ def _attach(engine: Engine, row: Row, network: Network, wanted: Wanted) -> None:
 
 def _detach(engine: Engine, row: Row, network: Network, endpoint: Endpoint, force: bool) -> None:
     """force: its row goes even if its interface can't be reached."""
-    from minirt.engine import connection
     from minirt.network import live
 
     connection.refuse_publishing(engine, row, network)

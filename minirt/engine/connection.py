@@ -7,12 +7,13 @@ Rows, nftables and names, as at a start; the link itself is made and removed by 
 from __future__ import annotations
 
 from minirt.engine import endpoints, leases, network_db, release
-from minirt.errors import Conflict
+from minirt.errors import Conflict, InvalidValue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirt.engine.db import Row
     from minirt.engine.network_flags import Wanted
+    from minirt.engine.record import Record
     from minirt.engine.store import Engine
     from minirt.model.network import Endpoint, Network, Port
     from minirt.plan.network import Link
@@ -52,6 +53,20 @@ def give_one(engine: Engine, row: Row, network: Network) -> None:
         release.drop_elements(engine, left, ())
         network_db.release(engine.database, row.id, network.id)
     release.refresh_names(engine, [network.id])
+
+
+def write_files(engine: Engine, row: Row, record: Record) -> None:
+    """hosts and resolv.conf of a container that runs, after its networks changed. Where host-gateway means nothing any
+    more they stay as they are."""
+    places = []
+    for one in network_db.endpoints(engine.database, row.id):
+        network = network_db.find(engine.database, one.network)
+        if network is not None:
+            places.append((network, one))
+    try:
+        endpoints.write_files(engine, row.id, record, places)
+    except InvalidValue:
+        pass
 
 
 def refuse_publishing(engine: Engine, row: Row, network: Network) -> None:

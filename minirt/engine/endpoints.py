@@ -119,7 +119,7 @@ def take(engine: Engine, row: Row, record: Record) -> Taken:
                 from minirt.engine import naming
 
                 naming.refresh(engine, network)
-        _write_files(taken, record)
+        write_files(engine, row.id, record, list(zip(taken.networks, taken.endpoints, strict=True)))
     except BaseException:
         taken.close()
         give(engine, row.id)
@@ -127,16 +127,15 @@ def take(engine: Engine, row: Row, record: Record) -> Taken:
     return taken
 
 
-def _write_files(taken: Taken, record: Record) -> None:
+def write_files(engine: Engine, container: str, record: Record, places: Sequence[tuple[Network, Endpoint]]) -> None:
     """hosts and resolv.conf, now that the addresses are known."""
 
     def around() -> dict[str, list[str]]:
         from minirt.engine import naming
 
-        return naming.around(taken.engine, taken.container)
+        return naming.around(engine, container)
 
-    path = taken.engine.roots.container(taken.container)
-    etc.join(path, record.hostname, record.options, list(zip(taken.networks, taken.endpoints, strict=True)), around)
+    etc.join(engine.roots.container(container), record.hostname, record.options, places, around)
 
 
 def _take(taken: Taken, wanted: Sequence[Wanted], published: Sequence[network_flags.WantedPort]) -> None:

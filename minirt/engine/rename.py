@@ -22,7 +22,4 @@ def rename(engine: Engine, ref: str, name: str) -> None:
         raise InvalidValue("Renaming a container with the same name as its current name")
     create.free_name(engine, checked)
     engine.database.rename(row.id, checked)
-    networks = [one.network for one in network_db.endpoints(engine.database, row.id)]
-    if networks:
-        release.refresh_names(engine, networks)
     release.refresh_names(engine, [one.network for one in network_db.endpoints(engine.database, row.id)])
