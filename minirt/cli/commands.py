@@ -95,7 +95,7 @@ ALIASES = {
     "network": {
         **{
             word: f"network_{word}"
-            for word in ("connect", "create", "disconnect", "inspect", "ls", "prune", "reload", "rm")
+            for word in ("connect", "create", "disconnect", "dissect", "inspect", "ls", "prune", "reload", "rm")
         },
         "list": "network_ls",
         "remove": "network_rm",
@@ -122,6 +122,7 @@ ONLY_GROUPED = {
     "network_connect": "Connect a container to a network",
     "network_create": "Create a network",
     "network_disconnect": "Disconnect a container from a network",
+    "network_dissect": "Draw the way of a packet between a container and the world",
     "network_ls": "List networks",
     "network_prune": "Remove all unused networks",
     "network_reload": "Restore bridges, firewall rules and resolvers of all networks",

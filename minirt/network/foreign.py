@@ -107,6 +107,7 @@ def _add(table: Table, kind: str, body: dict[str, Any]) -> None:
     elif kind == "rule":
         chain = table.chains.setdefault(body["chain"], Chain(table.family, table.name, body["chain"]))
         chain.rules.append(body.get("expr", []))
+        chain.handles.append(body["handle"])
 
 
 def _opaque(table: Table) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 ACCEPT, DROP = "accept", "drop"
+CLIENT_PORT = 40000  # whoever asks a service does so from a port of the ephemeral range
 DEPTH = 16  # NFT_JUMP_STACK_SIZE
 SILENT = frozenset(("comment", "limit", "LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "CHECKSUM", "AUDIT", "NOTRACK"))
 """Extensions of iptables that decide nothing, or (limit) hold for a first packet."""
@@ -48,9 +49,9 @@ class Packet:
 
 class Chain:
     """family, table, name, and for a base chain: kind ("filter", "nat"), hook, priority, policy. rules: the expressions
-    of each, as nft prints them."""
+    of each, as nft prints them. handles: nft's numbers of them."""
 
-    __slots__ = ("family", "hook", "kind", "name", "policy", "priority", "rules", "table")
+    __slots__ = ("family", "handles", "hook", "kind", "name", "policy", "priority", "rules", "table")
 
     def __init__(self, family: str, table: str, name: str, hook: str = "", policy: str = ACCEPT) -> None:
         self.family = family
@@ -61,6 +62,7 @@ class Chain:
         self.priority = 0
         self.policy = policy
         self.rules: list[list[dict[str, Any]]] = []
+        self.handles: list[int] = []
 
 
 class Table:
@@ -238,6 +240,8 @@ class _Walk:
             return {"saddr": packet.mac, "type": packet.family}.get(field) or None
         if field in ("saddr", "daddr"):
             return (packet.source if field == "saddr" else packet.destination) or None
+        if field == "sport":
+            return CLIENT_PORT if packet.port else None
         return (packet.port or None) if field == "dport" else None
 
     def among(self, right: Any) -> list[Any] | None:
