@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ps --filter`: name=, id=, status=, label=, ancestor=, exited=, before=, since= (docker-ps(1)).
+"""`ps --filter`: name=, id=, status=, label=, ancestor=, network=, publish=, exited=, before= … (docker-ps(1)).
 
 Several values of one key mean any of them, several keys all of them; several labels all of them, as in Docker.
 A name is a regular expression there; `re` is imported only for one that is more than plain letters. Pure.
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from minirt.engine.ps import Listed
 
 STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
-KEYS = ("ancestor", "before", "exited", "id", "label", "name", "since", "status")
+KEYS = (
+    "ancestor", "before", "exited", "expose", "id", "label", "name", "network", "publish", "since", "status",
+)  # fmt: skip
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-/")
 
 
@@ -50,6 +52,8 @@ def _check_value(key: str, value: str) -> None:
         raise InvalidValue(f"invalid filter 'status={value}'", f"there are {', '.join(STATES)}")
     if key == "exited" and not value.lstrip("-").isdecimal():
         raise InvalidValue(f"invalid filter 'exited={value}'", "write a number")
+    if key in ("publish", "expose") and _span(value) is None:
+        raise InvalidValue(f"invalid filter '{key}={value}'", "write 80, 80/tcp or 8000-8080/tcp")
 
 
 def ends(filters: dict[str, list[str]]) -> bool:
@@ -57,12 +61,16 @@ def ends(filters: dict[str, list[str]]) -> bool:
     return any(key in filters for key in ("status", "exited", "before", "since"))
 
 
-def chosen(rows: list[Listed], filters: dict[str, list[str]], labels: Callable[[str], dict[str, str]]) -> list[Listed]:
-    """The rows that pass all filters, in their order. labels: those of a container by id; they lie deeper."""
+def chosen(
+    rows: list[Listed], filters: dict[str, list[str]], stored: Callable[[str], tuple[dict[str, str], list[str]]]
+) -> list[Listed]:
+    """The rows that pass all filters, in their order. stored: the labels and networks of a container by its id."""
     kept = rows
     for key, values in filters.items():
         if key == "label":
-            kept = [row for row in kept if _has_all(labels(row.id), values)]
+            kept = [row for row in kept if _has_all(stored(row.id)[0], values)]
+        elif key == "network":
+            kept = [row for row in kept if set(values) & set(stored(row.id)[1])]
         elif key in ("before", "since"):
             kept = [row for row in kept if any(_relative(rows, row, key, value) for value in values)]
         else:
@@ -79,7 +87,27 @@ def _one(row: Listed, key: str, value: str) -> bool:
         return row.status == "exited" and row.exit_code == int(value)
     if key == "name":
         return _name(row.name, value)
+    if key in ("publish", "expose"):
+        return _opens(row, key == "publish", value)
     return _ancestor(row, value)
+
+
+def _span(value: str) -> tuple[int, int, str] | None:
+    """80, 80/udp or 8000-8080/tcp: (first, last, protocol); None for anything else."""
+    numbers, _, protocol = value.partition("/")
+    begin, dash, end = numbers.partition("-")
+    end = end if dash else begin
+    if not all(word.isascii() and word.isdecimal() and len(word) < 6 for word in (begin, end)):
+        return None
+    return int(begin), int(end), protocol or "tcp"
+
+
+def _opens(row: Listed, published: bool, value: str) -> bool:
+    span = _span(value)
+    assert span is not None
+    first, last, protocol = span
+    numbers = [one.public if published else one.private for one in row.ports if one.protocol == protocol]
+    return any(first <= number <= last for number in numbers)
 
 
 def _name(name: str, pattern: str) -> bool:

@@ -232,6 +232,16 @@ class Database:
         """(name, what creation settled about it: record.py) of each container, as it is stored."""
         return [(str(name), str(text)) for name, text in self.run("SELECT name, options FROM containers")]
 
+    def with_open_ports(self) -> dict[str, str]:
+        """{id: what is stored about it} of those that have been started and may name ports of their own."""
+        return {
+            str(identity): str(text)
+            for identity, text in self.run(
+                "SELECT id, options FROM containers WHERE status NOT IN ('created', 'exited')"
+                """ AND (instr(options, '"ExposedPorts"') OR instr(options, '"expose"'))"""
+            )
+        }
+
     def ids(self) -> set[str]:
         return {str(values[0]) for values in self.run("SELECT id FROM containers")}
 

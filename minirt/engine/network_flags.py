@@ -11,7 +11,7 @@ from minirt.errors import InvalidValue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from minirt.engine.options import RunOptions
 
@@ -100,6 +100,12 @@ def wanted(options: RunOptions) -> list[Wanted]:
     if first.mac and first.network != NONE:
         raise InvalidValue("conflicting options: mac-address and the network mode")
     return []
+
+
+def names(options: RunOptions) -> list[str]:
+    """What `ps` calls the container's networks."""
+    kind, _ = mode(options)
+    return [one.network for one in wanted(options)] if kind == BRIDGE else [kind]
 
 
 def check(options: RunOptions) -> None:
@@ -335,7 +341,7 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 5 else -1
 
 
-def exposed(expose: Sequence[str], config: dict[str, object]) -> list[str]:
+def exposed(expose: Sequence[str], config: Mapping[str, object]) -> list[str]:
     """What --expose and the image's ExposedPorts name, as "80/tcp", by number; an image's odd words are left out."""
     found: set[tuple[int, str]] = set()
     for text in expose:

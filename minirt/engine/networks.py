@@ -35,7 +35,7 @@ def create(engine: Engine, request: Request) -> Network:
         used = [subnet for one in there for subnet in (one.subnet4, one.subnet6) if subnet]
         for subnet in (made.subnet4, made.subnet6):
             if subnet:
-                pool.check(subnet, used)
+                pool.check(subnet, used, made.driver == BRIDGE)
         _choose_subnets(made, used, request.ipv6)
         _establish(engine, made)
     return made

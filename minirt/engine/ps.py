@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import os
 
-from minirt.engine import lifecycle, network_db, reconcile
+from minirt.engine import lifecycle, network_db, network_flags, publications, reconcile
 from minirt.errors import HostError, StoreError
 from minirt.model import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirt.engine.db import Row
+    from minirt.engine.publications import Binding
     from minirt.engine.store import Engine
 
 
 class Listed:
-    """One line of ps: the row, and the truth about it. exit_code None: unknown, or none yet."""
+    """One line of ps: the row, and the truth about it. exit_code None: unknown, or none yet. ports: while it runs."""
 
     __slots__ = (
-        "command", "created_ns", "exit_code", "finished_ns", "id", "image", "image_id", "name", "pid",
+        "command", "created_ns", "exit_code", "finished_ns", "id", "image", "image_id", "name", "pid", "ports",
         "started_ns", "status",
     )  # fmt: skip
 
@@ -39,6 +40,7 @@ class Listed:
         self.started_ns = seen.started_ns
         self.finished_ns = seen.finished_ns
         self.pid = seen.pid
+        self.ports: list[Binding] = []
 
 
 def ps(engine: Engine, all: bool = False) -> list[Listed]:
@@ -58,7 +60,20 @@ def ps(engine: Engine, all: bool = False) -> list[Listed]:
             found.append((row, seen))
     gone = {row.id for row, seen in stale if _settled(engine, row, seen)}
     gone |= _swept(engine)
-    return [Listed(row, seen) for row, seen in found if row.id not in gone]
+    listed = [Listed(row, seen) for row, seen in found if row.id not in gone]
+    _add_ports(engine, {one.id: one for one in listed if one.status in lifecycle.ALIVE})
+    return listed
+
+
+def _add_ports(engine: Engine, running: dict[str, Listed]) -> None:
+    """What each has published, and what is open besides."""
+    published = network_db.ports_by_container(engine.database)
+    opened = engine.database.with_open_ports()
+    for identity in running.keys() & (published.keys() | opened.keys()):
+        found = publications.bindings(published.get(identity, ()))
+        values = json.loads(opened[identity]) if identity in opened else {"options": {}, "config": {}}
+        texts = network_flags.exposed(values["options"].get("expose", ()), values["config"])
+        running[identity].ports = publications.with_open(found, texts)
 
 
 def _listing(directory: str) -> set[str]:

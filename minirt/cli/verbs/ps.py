@@ -8,13 +8,12 @@ import time
 from minirt.cli import filters, output, phrase, table
 from minirt.cli.parse import INT, LIST, STRING, Command, Option, Parsed
 from minirt.cli.session import Session
+from minirt.engine import network_flags, publications, store
 from minirt.engine import ps as ps_
-from minirt.engine import store
+from minirt.errors import MinirtError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from minirt.cli.evaluate import Record
     from minirt.engine.ps import Listed
 
@@ -71,11 +70,15 @@ def run(session: Session, parsed: Parsed) -> int:
     assert last is not None
     every = parsed.flag("all") or last > 0 or filters.ends(wanted)
 
-    def labels(identity: str) -> dict[str, str]:
+    def stored(identity: str) -> tuple[dict[str, str], list[str]]:
+        """A container's labels and the names of its networks: they lie deeper than what ps lists."""
         row = session.engine.database.by_id(identity)
-        return store.record(row).labels if row is not None else {}
+        found = store.record(row) if row is not None else None
+        return (found.labels, network_flags.names(found.options)) if found is not None else ({}, [])
 
-    rows = filters.chosen(ps_.ps(session.engine, every), wanted, labels)
+    if "network" in wanted:
+        wanted["network"] = [_network(session, value) for value in wanted["network"]]
+    rows = filters.chosen(ps_.ps(session.engine, every), wanted, stored)
     rows = rows[:last] if last > 0 else rows
     whole = parsed.flag("no-trunc")
     if parsed.flag("quiet"):
@@ -90,7 +93,9 @@ def run(session: Session, parsed: Parsed) -> int:
         return 0
     from minirt.cli import formatting
 
-    output.formatted(formatting.rows(wish, [record(row, now_ns, whole, labels) for row in rows], TITLES, LAYOUT))
+    output.formatted(
+        formatting.rows(wish, [record(row, now_ns, whole, *stored(row.id)) for row in rows], TITLES, LAYOUT)
+    )
     return 0
 
 
@@ -103,16 +108,25 @@ def _columns(row: Listed, now_ns: int, whole: bool) -> list[str]:
         table.quoted(command if whole else table.shorten(command, 20)),
         f"{phrase.ago(now_ns - row.created_ns)} ago",
         phrase.status(row.status, row.exit_code, row.started_ns, row.finished_ns, now_ns),
-        "",
+        publications.column(row.ports),
         row.name,
     ]
 
 
-def record(row: Listed, now_ns: int, whole: bool, labels_of: Callable[[str], dict[str, str]]) -> Record:
+def _network(session: Session, value: str) -> str:
+    """The name of the network that an id stands for; whatever else there may be stays as it is."""
+    from minirt.engine import networks
+
+    try:
+        return networks.find(session.engine, value).name
+    except MinirtError:
+        return value
+
+
+def record(row: Listed, now_ns: int, whole: bool, labels: dict[str, str], networks: list[str]) -> Record:
     """What --format can name: Docker's fields (docker/cli formatter/container.go)."""
     from minirt.cli.evaluate import Record
 
-    labels = labels_of(row.id)
     identity, image, command, running, status, ports, name = _columns(row, now_ns, whole)
     return Record(
         {
@@ -124,7 +138,7 @@ def record(row: Listed, now_ns: int, whole: bool, labels_of: Callable[[str], dic
             "LocalVolumes": "0",
             "Mounts": "",
             "Names": name,
-            "Networks": "",
+            "Networks": ",".join(networks),
             "Ports": ports,
             "RunningFor": running,
             "Size": "0B",

@@ -187,3 +187,16 @@ def test_network_of_the_environment() -> None:
 def test_macs() -> None:
     for text in ("02:42:AC:11:00:02", "02-42-ac-11-00-02", "0242.ac11.0002"):
         assert network_flags.mac(text) == "02:42:ac:11:00:02"
+
+
+def test_written_is_read_again() -> None:
+    """`network connect` writes down what it was asked for, in the words of --network."""
+    for text in ("back", "name=back,alias=a,alias=b,ip=10.0.0.2,ip6=fd00::2,mac-address=02:00:00:00:00:01"):
+        (one,) = network_flags.wanted(RunOptions(network=[text]))
+        assert network_flags.written(one) == text
+
+
+def test_names() -> None:
+    assert network_flags.names(RunOptions(network=["name=a,alias=b", "c"])) == ["a", "c"]
+    assert network_flags.names(RunOptions(network=["host"])) == ["host"]
+    assert network_flags.names(RunOptions(network=["container:x"])) == ["container"]
