@@ -35,11 +35,13 @@ def folder(engine: Engine) -> str:
 
 def shared(engine: Engine) -> lock.Lock:
     """For who takes or gives back: many at once, but nobody who loads the tables. A context manager."""
+    engine.database  # noqa: B018 - it makes the directories
     return lock.share(folder(engine))
 
 
 def alone(engine: Engine) -> lock.Lock:
     """For who loads the tables, makes or removes a network. A context manager."""
+    engine.database  # noqa: B018 - it makes the directories
     return lock.share(folder(engine), alone=True)
 
 

@@ -88,7 +88,7 @@ def test_publish_all() -> None:
 
 
 def test_exposed_ports() -> None:
-    image = {"ExposedPorts": {"443/tcp": {}, "53/udp": {}, "x": {}, "0/tcp": {}, "9": {}}}
+    image: dict[str, object] = {"ExposedPorts": {"443/tcp": {}, "53/udp": {}, "x": {}, "0/tcp": {}, "9": {}}}
     assert network_flags.exposed(["80", "7000-7001/udp"], image) == [
         "9/tcp", "53/udp", "80/tcp", "443/tcp", "7000/udp", "7001/udp",
     ]  # fmt: skip
