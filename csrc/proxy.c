@@ -62,7 +62,7 @@ int mrt_door_parse(struct mrt_door *door, const char *text)
         return -1;
     memcpy(address, text, (size_t)(slash - text));
     text = slash + 1;
-    uint64_t port = mrt_take_number(&text);
+    uint64_t port = strlen(text) < sizeof "65535" ? mrt_take_number(&text) : 0;
     if (*text || port < 1 || port > 65535)
         return -1;
     memset(target, 0, sizeof *target);

@@ -53,7 +53,8 @@ static void cut(struct mrt_relay *relay, int side)
     flow->ended = flow->shut = relay->broken = true;
 }
 
-/* splice(2) stands still before urgent data (tcp(7)), recv(2) does not: it is handed on as any other byte. */
+/* splice(2) stops before urgent data (tcp(7)), as if that were all or the end. recv(2) does not: it is handed on as any
+ * other byte. */
 static ssize_t take_urgent(struct mrt_relay *relay, int side, int pipe)
 {
     char byte;
@@ -72,7 +73,7 @@ static bool fill(struct mrt_relays *relays, struct mrt_relay *relay, int side)
         return false;
     }
     ssize_t got = splice(relay->fd[side], NULL, flow->pipe[1], NULL, CHUNK, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-    if (got < 0 && errno == EAGAIN && relay->urgent[side])
+    if ((got == 0 || (got < 0 && errno == EAGAIN)) && relay->urgent[side])
         got = take_urgent(relay, side, flow->pipe[1]);
     int error = got < 0 ? errno : 0;
     if (got > 0)
