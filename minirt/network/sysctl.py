@@ -51,9 +51,10 @@ def has_ipv6() -> bool:
     return _read("ipv6/conf/all/disable_ipv6") == "0"
 
 
-def enable_ipv6(interface: str) -> None:
-    """An interface that came to a namespace where new ones have none (default.disable_ipv6)."""
-    _write(f"ipv6/conf/{interface}/disable_ipv6", "0")
+def own_ipv6(interface: str, six: bool) -> None:
+    """Whether this interface, of the namespace that the caller is in, has IPv6: new ones take after `default`."""
+    if os.path.isdir(f"{BASE}/ipv6/conf/{interface}"):
+        _write(f"ipv6/conf/{interface}/disable_ipv6", "0" if six else "1")
 
 
 def _read(name: str) -> str:
