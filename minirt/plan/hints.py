@@ -127,7 +127,7 @@ HINTS: dict[tuple[str, str], Hint] = {
     ("listen", "EADDRINUSE"): Hint("another process has just taken the port", "ss -lntup says which"),
     ("socket", "EAFNOSUPPORT"): Hint("the kernel lacks this family of protocols", "modprobe ipv6; dmesg"),
     ("socket", "EPROTONOSUPPORT"): Hint("the kernel lacks this protocol", "modprobe nfnetlink nf_tables"),
-    ("netlink", "EPERM"): Hint("the caller lacks CAP_NET_ADMIN", "run as root; in a container or VM look at capsh --print"),
+    ("netlink", "EPERM"): Hint("the caller lacks CAP_NET_ADMIN", "run as root; in a container look at capsh --print"),
     ("netlink", "EOPNOTSUPP"): Hint("the kernel lacks what is asked for", "modprobe veth bridge macvlan nf_tables"),
     ("netlink", "EIO"): Hint("the kernel has not answered"),
     ("netlink", "ENOBUFS"): Hint("there were more answers than the socket can hold", "sysctl net.core.rmem_default"),

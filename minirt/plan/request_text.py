@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A request to the kernel's network half as a person reads it, in the words of ip(8) and nft(8):
 
-    {RTM_NEWLINK, index 100, up, eth0, mac 02:42:ac:11:00:02, veth, peer {veth1a2b3c4, netns host-network}}
+    {RTM_NEWLINK, eth0, index 100, mac 02:42:ac:11:00:02, veth, peer {veth1a2b3c4, netns host-network}, up}
     {RTM_NEWADDR, eth0, 172.17.0.2/16, broadcast 172.17.255.255}
     {NFT_MSG_NEWSETELEM, inet minirt ports4, tcp . 8080 : 172.17.0.2 . 80}
 
@@ -32,13 +32,13 @@ def describe(request: Request | Batch) -> str:
     if isinstance(request, Batch):
         shown = ", ".join(map(_elements, request))
         return f"[{shown}]" if len(request) > 1 else shown
-    parts = [request.type]
-    for name, value in request.header.items():
-        if name == "ifi_flags":
-            parts.append("up" if value == "IFF_UP" else str(value))
-        elif _WORDS.get(name, name + " ") is not None:
-            parts.append(_pair(name, value))
-    parts += _attributes(request.attributes, request.header.get("ifa_prefixlen"))
+    header, attributes = request.header, request.attributes
+    first = [pair for pair in attributes if pair[0] == "IFLA_IFNAME"]  # what it is about, before what shall be of it
+    parts = [request.type, *_attributes(tuple(first))]
+    parts += [_pair(name, value) for name, value in header.items() if _WORDS.get(name, name) is not None]
+    parts += _attributes(tuple(pair for pair in attributes if pair not in first), header.get("ifa_prefixlen"))
+    if "ifi_flags" in header:
+        parts.append("up" if header["ifi_flags"] == "IFF_UP" else str(header["ifi_flags"]))
     return "{" + ", ".join(parts) + "}"
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from minirt.model.capabilities import NAMES
+from minirt.model.network import Endpoint, Port
 from minirt.plan import defaults
 from minirt.plan.compile import Context
 from minirt.plan.facts import Host
@@ -20,6 +21,19 @@ HOST = Host(
     lowerdir_plus=True,
 )
 OLD_HOST = Host((5, 15), "x86_64", NAMES, HOST.namespaces, {}, "/sys/fs/cgroup/unified", False)
+
+ENDPOINTS = (
+    Endpoint("n", "c", "eth0", 100, "veth1a2b3c4", "02:42:ac:11:00:02", "172.17.0.2", 16, "fd00::2", 64),
+    Endpoint("m", "c", "eth1", 101, "veth4c3b2a1", "02:42:ac:12:00:07", "172.18.0.7", 16),
+    Endpoint("l", "c", "eth2", 102, "", "02:42:c0:00:02:07", "192.0.2.7", 24),
+)
+PORTS = (
+    Port("tcp", "", 8080, 80, "172.17.0.2", "fd00::2"),
+    Port("udp", "192.0.2.1", 53, 53, "172.17.0.2", "fd00::2"),
+    Port("tcp", "127.0.0.1", 8081, 80, "172.17.0.2", "fd00::2"),
+    Port("tcp", "0.0.0.0", 81, 80, "172.17.0.2", "fd00::2"),
+    Port("tcp", "2001:db8::1", 82, 80, "172.17.0.2", "fd00::2"),
+)
 
 
 def context(**wanted: Any) -> Context:

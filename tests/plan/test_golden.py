@@ -13,11 +13,12 @@ import pytest
 from minirt.model.capabilities import NAMES
 from minirt.model.spec_process import SETS
 from minirt.plan import compile as compiler
-from minirt.plan import defaults, rootfs, text
+from minirt.plan import defaults, publish, rootfs, text
 from minirt.plan import exec as exec_
 from minirt.plan.facts import RootFacts, Target
+from minirt.plan.network import Link
 from minirt.plan.step import Blob, Plan
-from specimens import HOST, OLD_HOST, bind, context, process, spec, without
+from specimens import ENDPOINTS, HOST, OLD_HOST, PORTS, bind, context, process, spec, without
 
 GOLDEN = Path(__file__).with_name("golden")
 FILTER = Blob(b"", "default profile, 213 instructions")
@@ -125,6 +126,37 @@ def own_dev() -> Plan:
     return compiler.compile(document, HOST, facts, context())
 
 
+def on_networks() -> Plan:
+    """--network bridge --network lan --sysctl net.ipv4.conf.eth0.forwarding=1: a veth on a bridge, a macvlan."""
+    links = (
+        Link(
+            "bridge", "eth0", 100, "02:42:ac:11:00:02", 1400, "veth1a2b3c4", 7,
+            (("172.17.0.2", 16), ("fd00::2", 64)), ("172.17.0.1", "fd00::1"), "--network bridge", "minirt0",
+        ),
+        Link("macvlan", "eth1", 101, "", 0, "", 3, (("192.0.2.7", 31),), (), "--network lan"),
+    )  # fmt: skip
+    linux = {
+        "namespaces": [{"type": "mount"}, {"type": "network"}],
+        "sysctl": {"net.ipv4.conf.eth0.forwarding": "1", "net.ipv6.conf.default.disable_ipv6": "1"},
+    }
+    document = {**without(spec(linux=linux), "hostname"), "mounts": []}
+    return compiler.compile(document, HOST, RootFacts(), context(links=links))
+
+
+def published() -> Plan:
+    """-p 8080:80 -p 192.0.2.1:53:53/udp -p 127.0.0.1:8081:80 -p 0.0.0.0:81:80 -p [2001:db8::1]:82:80 for two networks,
+    the second by IPv4 alone."""
+    return publish.take("minirt", ENDPOINTS, PORTS)
+
+
+def withdrawn() -> Plan:
+    return publish.give("minirt", ENDPOINTS[:1], PORTS[:2])
+
+
+def withdrawn_at_once() -> Plan:
+    return publish.give("minirt-0123abcd", ENDPOINTS, PORTS, at_once=True)
+
+
 def exec_of_a_user() -> Plan:
     wanted = process(user={"uid": 1000, "gid": 1000}, args=["/bin/id"], cwd="/tmp")
     return exec_.compile(wanted, spec(), HOST, context(seccomp=FILTER, stdin=True))
@@ -154,7 +186,8 @@ def directory() -> Plan:
 
 CASES = (
     bare, default, terminal_of_a_user, volumes, privileged, joined, own_dev, exec_of_a_user, exec_terminal, overlay,
-    overlay_before_6_5, overlay_of_many_layers_before_6_5, directory,
+    overlay_before_6_5, overlay_of_many_layers_before_6_5, directory, on_networks, published, withdrawn,
+    withdrawn_at_once,
 )  # fmt: skip
 
 
