@@ -21,8 +21,8 @@ STEM = 9  # the column of the line that the packet follows
 WIDEST = 110  # columns of a line of text inside
 MARKS = {True: "├▶ ", False: "│  ", None: "├? "}
 MOST = 8  # neighbours, addresses, routes that are listed
+GUARD = "which addresses this veth may use"
 MEANINGS = {
-    ("bridge", "prerouting"): "who may say what: the addresses that this veth may use",
     ("filter", "prerouting"): "before everything else",
     ("nat", "prerouting"): "published ports: new connections to addresses of this host",
     ("filter", "forward"): "what may pass from one network to another",
@@ -94,15 +94,14 @@ def _needs(kind: str, words: tuple[str, ...]) -> int:
         return STEM + width(words[0]) + width(words[1]) + (width(words[2]) + 2 if words[2] else 0)
     if kind in ("open", "top"):
         return STEM + width(words[0]) + width(words[1]) + 12
-    return width(words[0]) + {"say": 3, "in": 7}.get(kind, 0) if kind in ("say", "in") else 0
+    return width(words[0]) + {"say": 3, "in": 8}.get(kind, 0) if kind in ("say", "in") else 0
 
 
 def _draw(kind: str, words: tuple[str, ...], inner: int) -> str:
     if kind == "open":
         left = f"─ {words[0]} "
-        if width(left) < STEM - 1:
-            left = pad(left, STEM - 1).replace("  ", "──")
-            left = f"─ {words[0]} " + "─" * (STEM - 1 - width(f"─ {words[0]} ")) + words[2]
+        if words[2] != "─":  # the stem comes in
+            left += "─" * (STEM - 1 - width(left)) + words[2]
         right = f" {words[1]} ─" if words[1] else "─"
         return "┌" + left + "─" * (inner - width(left) - width(right)) + right + "┐"
     if kind == "close":
@@ -119,8 +118,8 @@ def _draw(kind: str, words: tuple[str, ...], inner: int) -> str:
         right = f" {words[1]} ─┐" if words[1] else "─┐"
         return "│  " + left + "─" * (inner - 4 - width(left) - width(right)) + right + "  │"
     if kind == "in":
-        return "│  │ " + pad(words[0], inner - 7) + " │  │"
-    return "│  └" + "─" * (STEM - 4) + words[0] + "─" * (inner - STEM - 4 + 2 - 1) + "┘  │"
+        return "│  │ " + pad(words[0], inner - 8) + " │  │"
+    return "│  └" + "─" * (STEM - 4) + words[0] + "─" * (inner - STEM - 3) + "┘  │"
 
 
 def draw(picture: Picture) -> str:
@@ -164,8 +163,8 @@ def _on_host(picture: Picture, sheet: Sheet) -> str:
 def _container(sheet: Sheet, picture: Picture, way: Nic | None) -> None:
     title = f"{picture.name} {picture.id[:12]}"
     sheet.open(title, picture.namespace)
-    shared = f", which it shares with {picture.shares}" if picture.shares else ""
-    sheet.say(f"pid {picture.pid} on the host, in a network namespace of its own{shared}")
+    where = f"the network namespace of {picture.shares}" if picture.shares else "a network namespace of its own"
+    sheet.say(f"pid {picture.pid} on the host, in {where}")
     for place, route in enumerate(picture.routes[:MOST]):
         sheet.say(f"{'route' if place == 0 else '':7}{route}")
     if len(picture.routes) > MOST:
@@ -220,9 +219,9 @@ def _host(sheet: Sheet, picture: Picture, nic: Nic, out: Out) -> None:
     sheet.open("host", picture.host, arriving=True)
     plug = f"port {end.port} of {nic.bridge.name}, {end.state}"
     _interface(sheet, end, [f"{plug}; the other end is {nic.wire.index} in {picture.namespace}"])
-    _passages(sheet, f"table bridge {picture.table}", [one for one in out.passages if one.kind == "bridge"])
+    _passages(sheet, f"table bridge {picture.table}", [one for one in out.passages if one.family == "bridge"])
     _interface(sheet, nic.bridge, _around(nic), leaving=True)
-    before = [one for one in out.passages if one.hook == "prerouting" and one.kind != "bridge"]
+    before = [one for one in out.passages if one.hook == "prerouting" and one.family == "inet"]
     after = [one for one in out.passages if one.hook != "prerouting"]
     _passages(sheet, f"table inet {picture.table}", before)
     _routed(sheet, out, after)
@@ -244,8 +243,9 @@ def _passages(sheet: Sheet, title: str, passages: list[Passage]) -> None:
     sheet.along()
     sheet.along(title, f"{'packets':>9} {'bytes':>11}")
     for passage in passages:
-        meaning = MEANINGS.get((passage.kind, passage.hook), "")
-        sheet.along(f"  {passage.chain} ({passage.hook} {passage.priority}): {meaning}".rstrip(": "))
+        meaning = GUARD if passage.family == "bridge" else MEANINGS.get((passage.kind, passage.hook), "")
+        hook = "" if passage.hook == passage.chain else f"{passage.hook}, "
+        sheet.along(f"  {passage.chain} ({hook}{passage.kind}, priority {passage.priority}): {meaning}".rstrip(": "))
         for rule in passage.rules:
             counter = "" if rule.packets is None else f"{rule.packets:>9} {rule.bytes:>11}"
             depth = "    " if rule.chain == passage.chain else f"    {rule.chain}: "

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from minirt.network.verdict import Chain, Packet, Table
 
 _COUNTER = re.compile(r" ?counter packets (\d+) bytes (\d+)")
+_COMMENT = re.compile(r' comment "[^"]*"')
 _LINE = re.compile(r"\s*(.*\S) # handle (\d+)")
 
 
@@ -39,9 +40,10 @@ class Passage:
     """A base chain that the packet passes: the rules that it meets, also where they jump to, and what becomes of it.
     verdict: "accept" or "drop"; certain: False where a rule on the way depends on what is not known."""
 
-    __slots__ = ("certain", "chain", "hook", "kind", "priority", "rules", "verdict")
+    __slots__ = ("certain", "chain", "family", "hook", "kind", "priority", "rules", "verdict")
 
     def __init__(self, chain: Chain, judgement: verdict.Judgement, rules: list[Rule]) -> None:
+        self.family = chain.family
         self.chain = chain.name
         self.kind = chain.kind
         self.hook = chain.hook
@@ -72,7 +74,7 @@ class Listing:
             text = self.texts.get(self.table.chains[name].handles[number - 1], "")
             counter = _COUNTER.search(text)
             numbers = (int(counter[1]), int(counter[2])) if counter else None
-            rules.append(Rule(name, _COUNTER.sub("", text).strip(), matched, numbers))
+            rules.append(Rule(name, _COMMENT.sub("", _COUNTER.sub("", text)).strip(), matched, numbers))
         return Passage(chain, judgement, rules)
 
     def element(self, name: str, key: str) -> str:

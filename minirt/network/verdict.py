@@ -249,7 +249,9 @@ class _Walk:
         if isinstance(right, str) and right.startswith("@"):
             return self.table.sets.get(right[1:])
         if isinstance(right, dict):
-            return right["set"] if isinstance(right.get("set"), list) else [right] if "range" in right else None
+            if isinstance(right.get("set"), list):
+                return list(right["set"])
+            return [right] if right.keys() & {"range", "prefix", "concat"} else None
         return right if isinstance(right, list) else [right]
 
 
