@@ -248,7 +248,8 @@ static void test_urgent(void)
     CHECK(relays.count == 0);
 }
 
-/* Ends that do what they like, in any order: nothing is left of them. */
+/* Ends that do what they like, in any order: nothing is left of them. They leave with a reset, for of one that closes
+ * with a window of zero the kernel has an end only after a minute (TIME_WAIT in FIN_WAIT_2). */
 static void test_storm(void)
 {
     enum { MANY = 40 };
@@ -269,7 +270,7 @@ static void test_storm(void)
         else if (action < 37)
             shutdown(fd, rand_r(&seed) % 3);
         if (action > 37) {
-            action % 2 ? close_now(fd) : (void)close(fd);
+            close_now(fd);
             ends[at] = -1;
             left--;
         }
