@@ -128,7 +128,7 @@ HINTS: dict[tuple[str, str], Hint] = {
     ("socket", "EAFNOSUPPORT"): Hint("the kernel lacks this family of protocols", "modprobe ipv6; dmesg"),
     ("socket", "EPROTONOSUPPORT"): Hint("the kernel lacks this protocol", "modprobe nfnetlink nf_tables"),
     ("netlink", "EPERM"): Hint("the caller lacks CAP_NET_ADMIN", "run as root; in a container look at capsh --print"),
-    ("netlink", "EOPNOTSUPP"): Hint("the kernel lacks what is asked for", "modprobe veth bridge macvlan nf_tables"),
+    ("netlink", "ENOTSUP"): Hint("the kernel lacks what is asked for", "modprobe veth bridge macvlan nf_tables"),
     ("netlink", "EIO"): Hint("the kernel has not answered"),
     ("netlink", "ENOBUFS"): Hint("there were more answers than the socket can hold", "sysctl net.core.rmem_default"),
     ("sendmsg_fd", "EPIPE"): Hint("the monitor has gone"),
@@ -141,10 +141,12 @@ HINTS: dict[tuple[str, str], Hint] = {
 }  # fmt: skip
 
 _RELOAD = "minirt network reload"
-# (request of the step netlink, errno name)
+# (request of the step netlink or one of its attributes, errno name)
 REQUEST_HINTS: dict[tuple[str, str], Hint] = {
     ("RTM_NEWLINK", "EEXIST"): Hint("an interface of this name or number is there already", "ip link"),
-    ("RTM_NEWLINK", "ENODEV"): Hint("the network's bridge, or the interface that it stands on, is gone", _RELOAD),
+    ("IFLA_MASTER", "EINVAL"): Hint("the network's bridge is gone", _RELOAD),
+    ("IFLA_LINK", "ENODEV"): Hint("the interface that the network stands on is gone", "ip link"),
+    ("RTM_NEWLINK", "ENODEV"): Hint("the interface is gone", _RELOAD),
     ("RTM_NEWLINK", "EBUSY"): Hint("the interface belongs to a bridge or bond already", "ip -d link"),
     ("RTM_NEWLINK", "EXFULL"): Hint("the bridge has as many ports as it can have: 1023", "minirt network create"),
     ("RTM_NEWLINK", "EADDRNOTAVAIL"): Hint("the MAC address is a group's", "its first byte must be even: 02:…"),

@@ -60,19 +60,21 @@ def hint_for(step: Step, errno_name: str) -> Hint | None:
     """The narrower table first: by what is requested or what the step serves, then by the call alone, then by the
     error alone."""
     return (
-        REQUEST_HINTS.get((_requested(step), errno_name))
+        next(
+            (REQUEST_HINTS[word, errno_name] for word in _requested(step) if (word, errno_name) in REQUEST_HINTS), None
+        )
         or KIND_HINTS.get((step.kind, step.op, errno_name))
         or HINTS.get((step.op, errno_name))
         or HINTS.get(("", errno_name))
     )
 
 
-def _requested(step: Step) -> str:
-    """ "RTM_NEWLINK", "NFT_MSG_NEWSETELEM"; "": the step asks nothing of netlink."""
+def _requested(step: Step) -> tuple[str, ...]:
+    """What the step asks of netlink: its attributes, and what the request is ("RTM_NEWLINK", "NFT_MSG_NEWSETELEM")."""
     last = step.args[-1] if step.op == "netlink" else None
     if isinstance(last, Batch):
-        return last[0].type
-    return last.type if isinstance(last, Request) else ""
+        return (last[0].type,)
+    return (*(name for name, _ in last.attributes), last.type) if isinstance(last, Request) else ()
 
 
 def _argument(step: Step, index: int, value: object) -> str:

@@ -11,10 +11,11 @@ import pytest
 from minirt.plan import compile as compiler
 from minirt.plan import text
 from minirt.plan.facts import RootFacts
-from minirt.plan.hints import HINTS, KIND_HINTS
+from minirt.plan.hints import HINTS, KIND_HINTS, REQUEST_HINTS
 from minirt.plan.step import CWD, Blob, Caps, Fd, Flags, Gids, Plan, Step, Strings
 from specimens import HOST, context, spec
 
+CONSTANTS = (Path(__file__).parents[2] / "csrc/bindings/constants.txt").read_text().split()
 OPS = (Path(__file__).parents[2] / "csrc/ops.h").read_text()
 
 
@@ -104,3 +105,6 @@ def test_hints_name_calls_and_errors_that_exist() -> None:
     for op, errno in [*HINTS, *(key[1:] for key in KIND_HINTS)]:
         assert errno in names
         assert not op or f"X({op})" in OPS
+    for request, errno in REQUEST_HINTS:
+        assert errno in names
+        assert request in CONSTANTS
