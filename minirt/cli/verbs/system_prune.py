@@ -6,8 +6,8 @@ from __future__ import annotations
 from minirt.cli import prune
 from minirt.cli.parse import Command, Option, Parsed
 from minirt.cli.session import Session
+from minirt.engine import networks, volumes
 from minirt.engine import prune as prune_
-from minirt.engine import volumes
 from minirt.engine.prune_filter import Filter
 from minirt.errors import InvalidValue
 
@@ -33,6 +33,7 @@ def run(session: Session, parsed: Parsed) -> int:
         return 0
     removed, size = prune_.containers(session.engine, wanted)
     prune.show("Deleted Containers:", removed)
+    prune.show("Deleted Networks:", networks.prune(session.engine, wanted))
     if parsed.flag("volumes"):
         removed, more = volumes.prune(session.engine, False, wanted if wanted.labels else Filter())
         prune.show("Deleted Volumes:", removed)
@@ -45,9 +46,10 @@ def run(session: Session, parsed: Parsed) -> int:
 
 def _warning(parsed: Parsed) -> str:
     images = "all images without at least one container associated to them"
-    things = ["all stopped containers", images if parsed.flag("all") else "all dangling images"]
+    things = ["all stopped containers", "all networks not used by at least one container"]
+    things.append(images if parsed.flag("all") else "all dangling images")
     if parsed.flag("volumes"):
-        things.insert(1, "all anonymous volumes not used by at least one container")
+        things.insert(2, "all anonymous volumes not used by at least one container")
     things.append("what interrupted pulls and loads have left")
     text = "WARNING! This will remove:\n" + "".join(f"  - {thing}\n" for thing in things)
     if parsed.list("filter"):
