@@ -6,7 +6,7 @@
  *
  * Runs as root in the caller's namespaces with the caller's descriptors, and is not dumpable (PR_SET_DUMPABLE in
  * prctl(2)) from its first call on: nothing in a container that shares a pid namespace may look into it.
- * The same file is minirt-init and minirt:proxy, when called so: see monitor_init.c and proxy.c. */
+ * The same file is minirt-init, minirt:proxy and minirt:linger, when called so: see monitor_init.c, proxy.c, linger.c. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -206,6 +206,8 @@ int main(int argc, char **argv)
         return mrt_init_main(argv + 1);
     if (argc && !strcmp(argv[0], "minirt:proxy"))
         return mrt_proxy_main(argv + 1);
+    if (argc && !strcmp(argv[0], "minirt:linger"))
+        return mrt_linger_main();
     prctl(PR_SET_DUMPABLE, 0);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     ignore_signals();

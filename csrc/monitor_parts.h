@@ -67,4 +67,5 @@ void mrt_output_read(struct mrt_monitor *monitor, struct mrt_output *output);
 void mrt_serve(struct mrt_monitor *monitor); /* monitor_loop.c */
 
 int mrt_init_main(char **argv); /* monitor_init.c: the other program in this file */
+int mrt_linger_main(void);      /* linger.c: and one that holds sockets for a moment */
 #endif

@@ -45,7 +45,10 @@ def main(argv: list[str]) -> int:
         command: Command = module.COMMAND
         failure = getattr(module, "FAILURE", 1)
         session = Session(parsed.text("root"), parsed.text("state"))
-        return int(module.run(session, _arguments(command, rest)))
+        try:
+            return int(module.run(session, _arguments(command, rest)))
+        finally:
+            session.close()
     except _Done as done:
         return done.code
     except HelpWanted:

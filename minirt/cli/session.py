@@ -32,6 +32,10 @@ class Session:
             self._engine = Engine(Roots(self.root, self.state))
         return self._engine
 
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
 
 def each(references: list[str], verb: Callable[[str], object], show: bool = True) -> int:
     """Do one thing to each container, print its name as given when it worked, go on when it did not.

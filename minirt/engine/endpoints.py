@@ -194,7 +194,7 @@ def ready(engine: Engine, wanted: Sequence[Wanted]) -> lock.Lock:
     for _ in range(3):
         held = release.shared(engine)
         try:
-            if firewall.present(table):
+            if firewall.present(table, engine.sockets):
                 return held
         except BaseException:
             held.release()
@@ -290,15 +290,13 @@ def _open(taken: Taken) -> None:
         for index, (port, family) in enumerate(slots):
             if (descriptor := made.pop(f"port-{index}", -1)) >= 0:  # none for IPv6 on a host without it
                 taken.sockets.append((descriptor, port, family))
-        for descriptor in made.values():
-            os.close(descriptor)
+        taken.engine.sockets += made.values()
 
 
 def pin(engine: Engine, endpoints: Sequence[Endpoint]) -> None:
     """Guard these in nftables. StepFailed."""
     plan = publish.take(firewall.table_name(engine.roots.root), [one for one in endpoints if one.veth], ())
-    for descriptor in release.carry_out(plan).values():
-        os.close(descriptor)
+    engine.sockets += release.carry_out(plan).values()
 
 
 def _flush_stale_flows(ports: Sequence[Port]) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from minirt.model.network import Endpoint, Network, Port
     from minirt.plan.step import Plan
 
+MOST_SOCKETS = 50  # that are kept open until a command ends
 SOCKETS_PER_PLAN = 200  # a plan's slots are counted: plan/publish.py
 
 
@@ -65,9 +66,12 @@ def drop_elements(engine: Engine, left: Sequence[Endpoint], ports: Sequence[Port
     from minirt.network import firewall
     from minirt.plan import publish
 
+    while engine.sockets:
+        os.close(engine.sockets.pop())  # later that would wait for the kernel, as csrc/linger.c explains
     plan = publish.give(firewall.table_name(engine.roots.root), [one for one in left if one.veth], ports)
-    for descriptor in carry_out(plan).values():
-        os.close(descriptor)
+    engine.deleting += carry_out(plan).values()
+    if len(engine.deleting) >= MOST_SOCKETS:
+        engine.close()
 
 
 def carry_out(plan: Plan) -> dict[str, int]:

@@ -21,14 +21,25 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """roots: where everything lies. database: opened, and the directories made, on first use."""
+    """roots: where everything lies. database: opened, and the directories made, on first use. sockets: those to
+    nftables (engine/release.py), closed at the end, `deleting` those by which something was deleted."""
 
-    __slots__ = ("_cgroups", "_database", "roots")
+    __slots__ = ("_cgroups", "_database", "deleting", "roots", "sockets")
 
     def __init__(self, roots: Roots | None = None) -> None:
         self.roots = roots or Roots()
         self._database: Database | None = None
         self._cgroups: str | None = None
+        self.sockets: list[int] = []
+        self.deleting: list[int] = []
+
+    def close(self) -> None:
+        """The command has done what it had to: nobody waits for what the kernel still does."""
+        if self.deleting:
+            from minirt.kernel import linger
+
+            late, self.deleting = self.deleting, []
+            linger.close(late)
 
     @property
     def database(self) -> Database:

@@ -44,8 +44,12 @@ def table_name(root: str) -> str:
     return f"minirt-{digits[:8]}"
 
 
-def present(table: str) -> bool:
-    """Whether both tables hold all their rules, of this version. No answer from the kernel is no table."""
+def present(table: str, kept: list[int] | None = None) -> bool:
+    """Whether both tables hold all their rules, of this version. No answer from the kernel is no table.
+
+    kept: gets the socket that was asked by, to be closed later: while another command's deletions are worked off,
+    closing it means waiting for that (csrc/linger.c).
+    """
     try:
         channel = netlink.open_socket(netlink.NETLINK_NETFILTER)
     except OSError:
@@ -55,7 +59,10 @@ def present(table: str) -> bool:
     except OSError:
         return False
     finally:
-        channel.close()
+        if kept is None:
+            channel.close()
+        else:
+            kept.append(channel.detach())
 
 
 def _whole(channel: netlink.Channel, table: str, family: int, count: int) -> bool:
