@@ -2,7 +2,8 @@
 """A server that says who it is and who asked: run inside containers and in the world's namespaces, by any python3.
 
 answerer.py NAME PORT… [ADDRESS]: TCP and UDP on each port, both families. TCP: "NAME PEER\\n", then everything that
-comes is sent back until the end of it. UDP: "NAME PEER\\n" and the datagram. Must not import anything but sockets.
+comes is sent back until the end of it. UDP: "NAME PEER\\n" and the datagram, from the address that was asked (ipv6(7),
+IPV6_PKTINFO). Must not import anything but sockets.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def bound(kind: int, address: str, port: int) -> socket.socket:
     made.setblocking(False)
     if kind == socket.SOCK_STREAM:
         made.listen(128)
+    elif not address:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     return made
 
 
@@ -64,8 +67,8 @@ def serve(name: str, listening: list[socket.socket], datagrams: list[socket.sock
                 connection.setblocking(False)
                 streams[connection] = Stream(connection, greeting(name, peer[0]))
             elif one in datagrams:
-                data, peer = one.recvfrom(1 << 16)
-                one.sendto(greeting(name, peer[0]) + data, peer)
+                data, asked, _, peer = one.recvmsg(1 << 16, 256)
+                one.sendmsg([greeting(name, peer[0]) + data], asked, 0, peer)
         for one in {*writable, *readable}.intersection(streams):
             if not streams[one].step(one in readable):
                 streams.pop(one).connection.close()

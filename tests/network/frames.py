@@ -149,6 +149,18 @@ class Listener:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
+    def marked(self, patience_s: float = 0.6) -> bool:
+        """One with MARK in it comes in."""
+        deadline = time.monotonic() + patience_s
+        while (remaining := deadline - time.monotonic()) > 0:
+            self.socket.settimeout(remaining)
+            try:
+                if MARK in self.socket.recv(1 << 16):
+                    return True
+            except TimeoutError:
+                break
+        return False
+
     def until(self, last: bytes, patience_s: float = 5.0) -> list[bytes]:
         """What came in, by the order of coming, until `last`, which is among it: sent behind all others, by the same
         way, it tells that they would have come."""
