@@ -55,14 +55,13 @@ static int find_awaited(const char *bytes, size_t size, struct awaited *awaited)
 
 static long send_request(const struct mrt_call *call)
 {
-    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     char *bytes = (char *)(uintptr_t)call->str[0];
     size_t size = call->len[0], where = call->num[0];
     int number = call->fd[1];
     struct iovec parts[3] = {{.iov_base = bytes, .iov_len = size}};
-    struct msghdr message = {.msg_name = &kernel, .msg_namelen = sizeof kernel, .msg_iov = parts, .msg_iovlen = 1};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 1}; /* no address: to the kernel */
     if (where) { /* the plan is read only: the number goes between two parts of it */
-        if (where > size || size - where < sizeof number) {
+        if (where > size || size - where < sizeof number || number < 0) {
             errno = EINVAL;
             return -1;
         }
@@ -85,8 +84,8 @@ static int receive_answer(int fd, struct awaited awaited)
         struct sockaddr_nl sender = {.nl_pid = 0};
         socklen_t length = sizeof sender;
         long size = syscall(SYS_recvfrom, fd, &answer, sizeof answer, MSG_DONTWAIT, &sender, &length);
-        if (size < 0) {
-            errno = error ? error : errno == EAGAIN ? EIO : errno;
+        if (size <= 0) {
+            errno = error ? error : size == 0 || errno == EAGAIN ? EIO : errno;
             return -1;
         }
         uint32_t place = answer.header.nlmsg_seq - awaited.first;
