@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """minirt beside docker, podman, skopeo, runc and bubblewrap: one machine, one run, interleaved rounds, medians, ratios.
 
-containers.py has the rows about containers, images.py those about images. It all runs in a mount and a pid
-namespace of its own (unshare(1)) with a fresh /run and /dev/shm: when it ends, however it ends, no daemon, monitor
-or mount of any peer is left. Must not import minirt.
+containers.py has the rows about containers, images.py those about images, networks.py those about networks. It all
+runs in a mount and a pid namespace of its own (unshare(1)) with a fresh /run and /dev/shm: when it ends, however it
+ends, no daemon, monitor or mount of any peer is left. Must not import minirt.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # for its r
 
 import containers
 import images
+import networks
 import peers
 from figures import Table
 
 INSIDE = "--inside"
 DISK_BYTES = 32 << 30  # a hole until something is written
-PARTS = {"containers": 25, "images": 5}
+PARTS = {"containers": 25, "images": 5, "networks": 15}
 """What there is to measure, and how many rounds of it count."""
 
 
@@ -110,17 +111,26 @@ def measure(options: argparse.Namespace) -> Table:
     scratch = Path(tempfile.mkdtemp(prefix="minirt-bench-", dir="/var/tmp"))
     try:
         own_disk(scratch)
-        with peers_cgroups(), running(options, scratch) as all_peers:
-            for peer in all_peers:
-                print(f"  {peer.name:8} {peer.version()}", flush=True)
-            if "containers" in options.only:
-                rounds = options.rounds or PARTS["containers"]
-                containers.measure(all_peers, table, rounds, options.containers, options.running)
-            if "images" in options.only:
-                images.measure(all_peers, table, options.rounds or PARTS["images"], scratch)
+        with peers_cgroups():
+            if set(options.only) != {"networks"}:
+                without_networks(options, scratch, table)
+            if "networks" in options.only:
+                rounds = options.rounds or PARTS["networks"]
+                networks.measure(scratch, options.minirt, options.peers, table, rounds, options.crowd)
     finally:
         clear(scratch)
     return table
+
+
+def without_networks(options: argparse.Namespace, scratch: Path, table: Table) -> None:
+    with running(options, scratch) as all_peers:
+        for peer in all_peers:
+            print(f"  {peer.name:8} {peer.version()}", flush=True)
+        if "containers" in options.only:
+            rounds = options.rounds or PARTS["containers"]
+            containers.measure(all_peers, table, rounds, options.containers, options.running)
+        if "images" in options.only:
+            images.measure(all_peers, table, options.rounds or PARTS["images"], scratch)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -133,6 +143,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=0, help=f"how many count; normally {PARTS}")
     parser.add_argument("--containers", type=int, default=500, help="for the ps row; 0 leaves it out")
     parser.add_argument("--running", type=int, default=100, help="how many of them run")
+    parser.add_argument("--crowd", type=int, default=100, help="detached containers with addresses; 0 leaves it out")
     parser.add_argument("--json", help="write all figures to this file")
     parser.add_argument(INSIDE, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -159,12 +170,12 @@ def main() -> None:
     options = parse(sys.argv[1:])
     if not options.inside:
         enter(options)
-    for folder in ("/run", "/dev/shm"):
+    for folder in ("/run", "/dev/shm", *(place for place in ("/var/lib/cni",) if os.path.isdir(place))):
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
     print(f"Linux {os.uname().release}, {os.cpu_count()} CPUs, medians of interleaved rounds", flush=True)
     table = measure(options)
     print("\n" + table.text())
-    print("\n" + "\n".join(table.verdicts(containers.TARGETS + images.TARGETS)))
+    print("\n" + "\n".join(table.verdicts(containers.TARGETS + images.TARGETS + networks.TARGETS)))
     if options.json:
         Path(options.json).write_text(json.dumps(table.rows, indent=1))
 

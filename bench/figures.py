@@ -32,7 +32,7 @@ class Target(NamedTuple):
         fastest = min(asked, key=lambda name: medians[name])
         ratio = medians[fastest] / own if own else 0.0
         word = "reached" if ratio >= self.factor else "MISSED "
-        return f"{word} {row}: {ratio:.2f} of {self.factor:.0f} x {fastest}"
+        return f"{word} {row}: {ratio:.2f} of {self.factor:g} x {fastest}"
 
 
 class Table:

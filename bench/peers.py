@@ -81,15 +81,18 @@ class Minirt(Peer):
 
 
 class Docker(Peer):
-    """Debian's dockerd with its own data root, socket and containerd; no bridge, no firewall rule."""
+    """Debian's dockerd with its own data root, socket and containerd. networks: with its bridge and its firewall rules,
+    in a network namespace that is nobody else's; otherwise without both."""
 
     name = "docker"
 
-    def __init__(self, scratch: Path, rootfs: Path) -> None:
+    def __init__(self, scratch: Path, rootfs: Path, networks: bool = False) -> None:
         home = scratch / "docker"
         home.mkdir()
         self.client = ["docker", "--config", str(home), "-H", f"unix://{home}/sock"]
-        options = ["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=overlay2"]
+        options = ["--storage-driver=overlay2"]
+        if not networks:
+            options += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
         places = [f"--data-root={home}/data", f"--exec-root={home}/exec", f"--pidfile={home}/pid"]
         with open(home / "log", "w") as log:
             self.daemon = subprocess.Popen(
