@@ -39,7 +39,10 @@ def connect(engine: Engine, ref: str, container: str, wanted: Wanted) -> None:
         _check_mode(record)
         asked = network_flags.wanted(record.options)
         if any(_is(engine, one, network) for one in asked):
-            raise Conflict(f"endpoint with name {row.name} already exists in network {network.name}")
+            raise Conflict(
+                f"endpoint with name {row.name} already exists in network {network.name}",
+                f"see its networks: minirt inspect {row.name}",
+            )
         if settled.status in lifecycle.ALIVE:
             _attach(engine, settled, network, wanted)
             connection.write_files(engine, settled, record)

@@ -23,7 +23,7 @@ CASES = [
     (("run", "--rm=perhaps", "x"), 125, 'invalid argument "perhaps" for "--rm" flag'),
     (("run", "--rm", "--pull=never", "nosuch/image", "true"), 125, "nosuch/image"),
     (("run", "--rm", "UPPER", "true"), 125, "UPPER"),
-    (("run", "-p", "80:80", "localhost/busybox"), 125, "--publish is not supported yet"),
+    (("run", "-p", "x:80", "localhost/busybox"), 125, "invalid hostPort: x"),
     (("run", "-m", "1g", "localhost/busybox"), 125, "--memory is not supported yet"),
     (("create", "--pull", "never", "nosuch"), 125, "nosuch"),
     (("start", "nosuch"), 1, "No such container: nosuch"),
