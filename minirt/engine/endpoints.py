@@ -10,6 +10,7 @@ a birth needs of the host is there before it, so a taken port is refused before 
 from __future__ import annotations
 
 import os
+import time
 from errno import EADDRINUSE
 
 from minirt.engine import default_network, etc, leases, lock, network_db, network_flags, reconcile, release, reload
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from minirt.model.network import Endpoint, Network, Port
     from minirt.runtime.launch import Started
 
-ATTEMPTS = 64
+ATTEMPTS = 500
+PROXY = "minirt:proxy"  # csrc/proxy.c
+PATIENCE_S, PAUSE_S = 3.0, 0.01
 IPV6 = "/proc/sys/net/ipv6"
 
 give = release.give
@@ -44,7 +47,7 @@ class Taken:
     already. If the block raises, all is given back; afterwards only the rows and nftables keep it, and the proxy that
     `serve` started."""
 
-    __slots__ = ("container", "endpoints", "engine", "links", "networks", "plan", "ports", "sockets")
+    __slots__ = ("container", "endpoints", "engine", "links", "networks", "patience", "plan", "ports", "sockets")
 
     def __init__(self, engine: Engine, container: str) -> None:
         self.engine = engine
@@ -55,6 +58,7 @@ class Taken:
         self.links: tuple[Link, ...] = ()
         self.plan = Plan(())
         self.sockets: list[tuple[int, Port, str]] = []  # (descriptor, port, "4" or "6")
+        self.patience = time.monotonic() + PATIENCE_S
 
     def apply(self, spec: dict[str, Any]) -> None:
         """What the specification must say for these links: no IPv6 but on lo where no network has any (NET-07)."""
@@ -62,18 +66,20 @@ class Taken:
             spec["linux"].setdefault("sysctl", {}).setdefault("net.ipv6.conf.default.disable_ipv6", "1")
 
     def serve(self, started: Started) -> None:
-        """Hand the published ports' sockets to a proxy that lives as long as the container's monitor. A container
-        that cannot be served is ended."""
+        """Hand the published ports' sockets to a proxy that lives as long as the container's first process: the
+        monitor may go on as whoever cleans up. A container that cannot be served is ended."""
         served = [
             (fd, port.protocol, port.target4 if family == "4" else port.target6 or port.target4, port.container_port)
             for fd, port, family in self.sockets
         ]
         if not served:
             return
-        from minirt.kernel import proxy
+        from minirt.kernel import process, proxy
 
         try:
-            watch = os.pidfd_open(started.monitor_pid)
+            watch = process.open_pidfd(started.pid, started.start_ticks)
+            if watch < 0:
+                return  # it has ended already
             try:
                 proxy.spawn(served, watch)
             finally:
@@ -93,7 +99,7 @@ class Taken:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close()
         if kind is not None:
-            give(self.engine, self.container)
+            _undo(self.engine, self.container)
 
 
 def take(engine: Engine, row: Row, record: Record) -> Taken:
@@ -122,9 +128,18 @@ def take(engine: Engine, row: Row, record: Record) -> Taken:
         write_files(engine, row.id, record, list(zip(taken.networks, taken.endpoints, strict=True)))
     except BaseException:
         taken.close()
-        give(engine, row.id)
+        _undo(engine, row.id)
         raise
     return taken
+
+
+def _undo(engine: Engine, container: str) -> None:
+    """Give back on the way out of a failure, which is the one to tell: what cannot be given back now is settled later,
+    by the rows that are left."""
+    try:
+        give(engine, container)
+    except (MinirtError, OSError):
+        pass
 
 
 def write_files(engine: Engine, container: str, record: Record, places: Sequence[tuple[Network, Endpoint]]) -> None:
@@ -162,9 +177,7 @@ def _take(taken: Taken, wanted: Sequence[Wanted], published: Sequence[network_fl
                 held: leases.Held | None = error
             except PortTaken as error:
                 taken.close()
-                if not _elsewhere(published, error.port):
-                    raise error.explained() from None
-                refused.add((error.port.protocol, error.port.host_port))
+                _retry(taken, published[taken.ports.index(error.port)], error, refused)
                 held = None
         give(engine, taken.container)
         if held is None:
@@ -248,26 +261,33 @@ class PortTaken(Exception):
         super().__init__(port.host_port)
         self.port = port
 
-    def explained(self) -> Conflict:
+    def owner(self) -> str:
+        """ "nginx[123]"; "" where it is not to be seen."""
         from minirt.network import port_owner
 
+        return port_owner.find(self.port.protocol, self.port.host_port)
+
+    def explained(self, who: str) -> Conflict:
         where = leases.shown(self.port.host_address, self.port.host_port)
-        who = port_owner.find(self.port.protocol, self.port.host_port)
+        remedy = "choose another port, or end what has it"
+        if who.startswith("dnsmasq[") and not self.port.host_address:
+            remedy = f"it may be minirt's own, for names on a network: publish on one address of the host, -p ADDRESS:{self.port.host_port}:…"  # noqa: E501
         return Conflict(
-            f"Bind for {where} failed: port is already allocated" + (f" by process {who}" if who else ""),
-            "choose another port, or end what has it",
+            f"Bind for {where} failed: port is already allocated" + (f" by process {who}" if who else ""), remedy
         )
 
 
-def _elsewhere(published: Sequence[network_flags.WantedPort], port: Port) -> bool:
-    """Whether `port` was chosen freely."""
-    return any(
-        leases.is_open(one)
-        and (one.protocol, one.container_port, one.host_address)
-        == (port.protocol, port.container_port, port.host_address)
-        and (not one.host_port or one.host_port <= port.host_port <= one.host_last)
-        for one in published
-    )
+def _retry(taken: Taken, wanted: network_flags.WantedPort, error: PortTaken, refused: set[tuple[str, int]]) -> None:
+    """Make ready for another try, or raise Conflict: another port would do, or it is the proxy of a container that has
+    just ended, which goes with its monitor and needs a moment for it."""
+    if leases.is_open(wanted):
+        refused.add((error.port.protocol, error.port.host_port))
+        return
+    owner = error.owner()
+    going = all(one.startswith(f"{PROXY}[") for one in owner.split(", ")) if owner else True
+    if not going or time.monotonic() > taken.patience:
+        raise error.explained(owner) from None
+    time.sleep(PAUSE_S)
 
 
 def _open(taken: Taken) -> None:

@@ -120,7 +120,7 @@ def _put_first(before: Plan, started: Started) -> None:
     """What was done on the host for the network belongs to the plan; it was not measured."""
     started.plan = Plan(before.steps + started.plan.steps)
     if started.durations_ns is not None:
-        started.durations_ns = [None] * len(before.steps) + started.durations_ns
+        started.durations_ns = [*(None for _ in before.steps), *started.durations_ns]
 
 
 def _await_birth(run_dir: str, identity: str) -> None:

@@ -56,7 +56,7 @@ def alive(pid: int, started: int) -> bool:
     return int(fields[_START_TICKS]) == started and fields[_STATE] not in (b"Z", b"X")
 
 
-def _open(pid: int, started: int) -> int:
+def open_pidfd(pid: int, started: int) -> int:
     """A pidfd of the process with this start time; -1: it is gone."""
     try:
         pidfd = os.pidfd_open(pid)
@@ -74,7 +74,7 @@ def _open(pid: int, started: int) -> int:
 
 def send(pid: int, started: int, signo: int) -> bool:
     """Signal the process with this start time; False: it is gone. PermissionError as kill(2)."""
-    pidfd = _open(pid, started)
+    pidfd = open_pidfd(pid, started)
     if pidfd < 0:
         return False
     try:
@@ -88,7 +88,7 @@ def send(pid: int, started: int, signo: int) -> bool:
 
 def wait(pid: int, started: int, timeout_s: float | None) -> bool:
     """Wait until the process with this start time has ended; False: it has not in `timeout_s`; None: for ever."""
-    pidfd = _open(pid, started)
+    pidfd = open_pidfd(pid, started)
     if pidfd < 0:
         return True
     try:
