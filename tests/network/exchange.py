@@ -86,13 +86,14 @@ def _stream(mine: socket.socket, data: bytes) -> bytes:
 def silent(
     addresses: str | Iterable[str],
     ports: int | Iterable[int],
-    protocols: Iterable[str] = ("tcp", "udp"),
+    protocols: str | Iterable[str] = ("tcp", "udp"),
     source: str = "",
 ) -> bool:
     """Nobody answers anywhere: refused, unreachable, or not a word. All are asked at once, each by a thread, which is
     in the namespace of the one that started it."""
     addresses = [addresses] if isinstance(addresses, str) else list(addresses)
     ports = [ports] if isinstance(ports, int) else list(ports)
+    protocols = [protocols] if isinstance(protocols, str) else list(protocols)
     heard = []
 
     def one(address: str, port: int, protocol: str) -> None:
