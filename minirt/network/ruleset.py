@@ -38,6 +38,8 @@ INET = """\
   map ports4_at { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; ELEMENTS(ports4_at) }
   map ports6 { type inet_proto . inet_service : ipv6_addr . inet_service; ELEMENTS(ports6) }
   map ports6_at { type inet_proto . ipv6_addr . inet_service : ipv6_addr . inet_service; ELEMENTS(ports6_at) }
+  set own4 { type ipv4_addr . inet_proto . inet_service; ELEMENTS(own4) }
+  set own6 { type ipv6_addr . inet_proto . inet_service; ELEMENTS(own6) }
 
   # The host's loopback is never a container's, whatever route_localnet says.
   chain arrival { type filter hook prerouting priority raw; policy accept;
@@ -53,7 +55,11 @@ INET = """\
     ip daddr != 127.0.0.0/8 fib daddr type local counter jump ports
     ip6 daddr != { ::1, fe80::/10 } fib daddr type local counter jump ports
   }
+  # Who asks for a port of his own goes by the proxy: rewritten by br_netfilter, his frame would have to leave the bridge
+  # where it came in, and no bridge does that.
   chain ports {
+    ip saddr . meta l4proto . th dport @own4 counter return
+    ip6 saddr . meta l4proto . th dport @own6 counter return
     dnat ip to meta l4proto . ip daddr . th dport map @ports4_at
     dnat ip to meta l4proto . th dport map @ports4
     dnat ip6 to meta l4proto . ip6 daddr . th dport map @ports6_at

@@ -4,6 +4,7 @@ ports (nft(8); socket(2), bind(2), listen(2)).
 
     inet TABLE      ports4, ports6        protocol . port -> address . port, of every address of the host
                     ports4_at, ports6_at  protocol . address . port -> address . port, of one
+                    own4, own6            address . protocol . port: who asks for a port of his own
     bridge TABLE    guarded               the host's ends of veth pairs
                     macs                  interface . MAC that may send
                     sources4, sources6    interface . MAC . address that may send
@@ -37,6 +38,8 @@ LAYOUTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "ports4_at": ("inet", ("inet_proto", "ipv4_addr", "inet_service"), _TARGET4),
     "ports6": ("inet", ("inet_proto", "inet_service"), _TARGET6),
     "ports6_at": ("inet", ("inet_proto", "ipv6_addr", "inet_service"), _TARGET6),
+    "own4": ("inet", ("ipv4_addr", "inet_proto", "inet_service"), ()),
+    "own6": ("inet", ("ipv6_addr", "inet_proto", "inet_service"), ()),
 }
 _GONE = ("ENOENT",)
 _BACKLOG = 4096  # the kernel takes net.core.somaxconn if that is less
@@ -120,6 +123,9 @@ def _targets(port: Port, found: Found) -> None:
         else:
             at = (port.protocol, port.host_address, port.host_port, target, port.container_port)
             found.setdefault(f"ports{family}_at", []).append(at)
+        own = found.setdefault(f"own{family}", [])
+        if (target, port.protocol, port.host_port) not in own:  # the same of two host addresses
+            own.append((target, port.protocol, port.host_port))
 
 
 def _families(host_address: str) -> str:
