@@ -185,7 +185,7 @@ class _Writer:
     def elements(self, elements: Elements, sequence: int) -> None:
         """The body of a message about the elements of one set. Numbers in attributes are in network order."""
         self.buffer += bytes(_MESSAGE.size)
-        self.buffer += pack("@BBH", self.number(_FAMILIES[elements.family]), lib.NFNETLINK_V0, 0)
+        self.buffer += pack("@BBH", self.number(_FAMILIES.get(elements.family, elements.family)), lib.NFNETLINK_V0, 0)
         self.attribute(lib.NFTA_SET_ELEM_LIST_TABLE, elements.table)
         self.attribute(lib.NFTA_SET_ELEM_LIST_SET, elements.set)
         start = len(self.buffer)
@@ -214,12 +214,12 @@ class _Writer:
         return data
 
     def field(self, type_: str, value: str | int) -> bytes:
-        if type_ == "inet_service":
+        if type_ == "inet_service" and 0 <= int(value) <= 0xFFFF:
             return int(value).to_bytes(2, "big")
         text = str(value)
         if type_ == "ipv4_addr" or type_ == "ipv6_addr":
             return address(text)
-        if type_ == "inet_proto":
+        if type_ == "inet_proto" and text in _PROTOCOLS:
             return bytes((self.number(_PROTOCOLS[text]),))
         if type_ == "ether_addr":
             return mac_address(text)
