@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from _signal import SIG_SETMASK, pthread_sigmask  # type: ignore[import-not-found]  # `signal` imports enum, 4 ms
 from errno import ENOENT
 
@@ -36,6 +37,11 @@ MOST_QUERIES = 150  # under way to the host's resolvers at once; more are refuse
 MOST_CONNECTIONS = 20  # over TCP, a process each
 START_S = 10.0
 STOP_S = 2.0
+RELOAD_S = 1.0
+REMEDIES = (
+    ("in use", "another name server has every address of the host? see ss -lntup 'sport = 53'"),
+    ("inotify", "allow more: sysctl fs.inotify.max_user_instances=1024"),
+)
 _SIGHUP, _SIGKILL, _SIGTERM = 1, 9, 15
 _MARK = "MINIRT_RESOLVER"
 _LIMIT_BYTES = 1 << 16
@@ -67,7 +73,7 @@ def ensure(
     if running is not None:
         with running:
             if running.argv[1:] == wanted:
-                running.send(_SIGHUP)
+                running.read_again()
                 return
             running.end()  # of another version, or asks others
     _start(directory, network, wanted)
@@ -79,6 +85,8 @@ def stop(directory: str) -> None:
     if running is not None:
         with running:
             running.end()
+    elif os.path.exists(f"{directory}/pid"):
+        _end_all(directory)  # it was killed; its processes for connections over TCP were not
     for name in ("pid", "hosts", "servers"):
         try:
             os.unlink(f"{directory}/{name}")
@@ -128,7 +136,7 @@ def arguments(network: Network, follow_host: bool) -> list[str]:
     words += [f"--rev-server={subnet}" for subnet in (network.subnet4, network.subnet6) if subnet]  # asked of nobody
     if network.internal:
         words += ["--no-resolv", "--address=/#/"]  # all else does not exist: no tunnel through names (CVE-2024-29018)
-    elif follow_host:
+    elif follow_host and os.path.isdir(os.path.dirname(os.path.realpath(HOST_RESOLVERS))):
         words.append(f"--resolv-file={HOST_RESOLVERS}")
     else:
         words.append("--no-resolv")
@@ -171,25 +179,32 @@ def _write(directory: str, name: str, text: str) -> None:
 class _Running:
     """The dnsmasq of one directory; a context manager. argv: as it was started."""
 
-    __slots__ = ("argv", "pidfd")
+    __slots__ = ("argv", "pid", "pidfd")
 
-    def __init__(self, pidfd: int, argv: list[str]) -> None:
+    def __init__(self, pid: int, pidfd: int, argv: list[str]) -> None:
+        self.pid = pid
         self.pidfd = pidfd
         self.argv = argv
 
     @classmethod
     def find(cls, directory: str) -> _Running | None:
-        """None: it does not run. The pidfd is opened first, so what is looked at is what is signalled."""
+        """None: it does not run."""
         try:
-            pid = int(_read(f"{directory}/pid") or b"0")
-            pidfd = os.pidfd_open(pid) if pid > 0 else -1
-        except (ValueError, OverflowError, OSError):
+            return cls.at(directory, int(_read(f"{directory}/pid") or b"0"))
+        except ValueError:
             return None
-        if pidfd < 0:
+
+    @classmethod
+    def at(cls, directory: str, pid: int) -> _Running | None:
+        """None: that is another process. The pidfd is opened first, so what is looked at is what is signalled."""
+        try:
+            pidfd = os.pidfd_open(pid) if pid > 0 else -1
+        except (OverflowError, OSError):
             return None
         if f"{_MARK}={directory}".encode() in _read(f"/proc/{pid}/environ").split(b"\0"):
-            return cls(pidfd, [os.fsdecode(word) for word in _read(f"/proc/{pid}/cmdline").split(b"\0")[:-1]])
-        os.close(pidfd)
+            return cls(pid, pidfd, [os.fsdecode(word) for word in _read(f"/proc/{pid}/cmdline").split(b"\0")[:-1]])
+        if pidfd >= 0:
+            os.close(pidfd)
         return None
 
     def send(self, signo: int) -> None:
@@ -197,6 +212,14 @@ class _Running:
             call.pidfd_send_signal(self.pidfd, signo)
         except ProcessLookupError:
             pass
+
+    def read_again(self) -> None:
+        """Its files have changed. poll(2) may return for a question that came after the signal was sent, and that would
+        be answered from the old files; not for one that comes after the signal was taken. So wait for that."""
+        self.send(_SIGHUP)
+        deadline = time.monotonic() + RELOAD_S
+        while _is_pending(self.pid, _SIGHUP) and time.monotonic() < deadline:
+            time.sleep(0.0001)
 
     def end(self) -> None:
         """Asked first, then made to: at SIGTERM it takes its own children along."""
@@ -213,6 +236,24 @@ class _Running:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _end_all(directory: str) -> bool:
+    """Whether anything was left of earlier ones."""
+    found = False
+    for name in os.listdir("/proc"):
+        left = _Running.at(directory, int(name)) if name.isdigit() else None
+        if left is not None:
+            with left:
+                left.end()
+                found = True
+    return found
+
+
+def _is_pending(pid: int, signo: int) -> bool:
+    """Sent and not taken yet (proc(5), ShdPnd)."""
+    _, key, rest = _read(f"/proc/{pid}/status").partition(b"\nShdPnd:")
+    return bool(key) and bool(int(rest.split()[0], 16) & 1 << (signo - 1))
 
 
 def _read(path: str) -> bytes:
@@ -243,9 +284,22 @@ def _program() -> str:
 
 
 def _start(directory: str, network: Network, wanted: list[str]) -> None:
-    """dnsmasq goes into the background by itself; the process that we start ends when its sockets are bound and its
-    powers are dropped, or says why it could not."""
+    """Started, or HostError. What has the address may be left of one that was killed (its processes for connections
+    over TCP), or of a caller that was killed in here: ended first, if there is any."""
     program = _program()
+    why = _launch(program, directory, wanted)
+    if why and _end_all(directory):
+        why = _launch(program, directory, wanted)
+    if why:
+        raise HostError(
+            f'cannot answer names on network "{network.name}": {why}',
+            next((remedy for word, remedy in REMEDIES if word in why), "see journalctl -t dnsmasq"),
+        )
+
+
+def _launch(program: str, directory: str, wanted: list[str]) -> str:
+    """ "", or why not. dnsmasq goes into the background by itself; the process that we start ends when its sockets are
+    bound and its powers are dropped, or says why it could not."""
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", _MARK: directory}
     ours, theirs = os.pipe2(os.O_CLOEXEC)
     try:
@@ -261,29 +315,18 @@ def _start(directory: str, network: Network, wanted: list[str]) -> None:
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         finally:
             os.close(pidfd)
-        if code == 0:
-            return
-        early = _Running.find(directory)  # started by a caller that was killed in here, and bound before us
-        if early is not None:
-            with early:
-                early.send(_SIGHUP)
-            return
-        os.set_blocking(ours, False)
-        said = _said(ours) if in_time else f"it was not ready after {START_S:g} s"
+        if not in_time:
+            return f"it was not ready after {START_S:g} s"
+        return "" if code == 0 else _said(ours) or f"dnsmasq ended with {code}"
     finally:
         os.close(ours)
         if theirs >= 0:
             os.close(theirs)
-    raise HostError(
-        f'cannot answer names on network "{network.name}": {said or f"dnsmasq ended with {code}"}',
-        "another name server on every address of the host? see ss -lntup 'sport = 53'"
-        if "in use" in said
-        else "see journalctl -t dnsmasq",
-    )
 
 
 def _said(pipe: int) -> str:
     """dnsmasq's last words, one line."""
+    os.set_blocking(pipe, False)
     try:
         lines = os.read(pipe, 4096).decode(errors="replace").split("\n")
     except BlockingIOError:
