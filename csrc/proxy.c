@@ -85,10 +85,8 @@ static int open_door(const struct mrt_door *door, int poll, int listeners, uint3
     if (flags < 0 || fcntl(door->fd, F_SETFL, flags | O_NONBLOCK) ||
         getsockopt(door->fd, SOL_SOCKET, SO_DOMAIN, &family, &size))
         return -1;
-    if (!door->datagrams) {
-        mrt_relay_tune(door->fd);
+    if (!door->datagrams)
         return listen(door->fd, BACKLOG) ? -1 : mrt_poll_add(listeners, door->fd, EPOLLIN, MRT_LISTENERS, place);
-    }
     if (family == AF_INET ? setsockopt(door->fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof one)
                           : setsockopt(door->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof one))
         return -1;

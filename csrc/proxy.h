@@ -43,7 +43,6 @@ struct mrt_relays {
     uint16_t unused, first, last; /* of the free ones; the queue of those that can do something */
     struct mrt_relay at[1 + MRT_RELAYS];
 };
-void mrt_relay_tune(int fd);
 bool mrt_relays_accept(struct mrt_relays *relays, const struct mrt_door *door); /* false: the system has no more */
 void mrt_relays_event(struct mrt_relays *relays, uint32_t place, int side, uint32_t events);
 bool mrt_relays_turn(struct mrt_relays *relays);                                /* true: there is more to do at once */

@@ -135,8 +135,11 @@ static ssize_t receive(int fd, struct mrt_address *client, struct in6_addr *loca
     memset(local, 0, sizeof *local);
     ssize_t size = recvmsg(fd, &message, MSG_DONTWAIT);
     struct cmsghdr *header = size < 0 ? NULL : CMSG_FIRSTHDR(&message);
-    if (header && header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_PKTINFO)
-        memcpy(local, &((const struct in_pktinfo *)CMSG_DATA(header))->ipi_spec_dst, sizeof(struct in_addr));
+    if (header && header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_PKTINFO) {
+        /* what came before the proxy was there to ask for this knows only where it was sent to */
+        const struct in_pktinfo *info = (const struct in_pktinfo *)CMSG_DATA(header);
+        memcpy(local, info->ipi_spec_dst.s_addr ? &info->ipi_spec_dst : &info->ipi_addr, sizeof(struct in_addr));
+    }
     if (header && header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_PKTINFO)
         memcpy(local, &((const struct in6_pktinfo *)CMSG_DATA(header))->ipi6_addr, sizeof *local);
     return size;

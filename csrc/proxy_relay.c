@@ -210,8 +210,8 @@ void mrt_relays_event(struct mrt_relays *relays, uint32_t place, int side, uint3
     queue(relays, relay);
 }
 
-/* A listener hands these on to what it accepts. A peer that is gone without a word is found out (SO_KEEPALIVE). */
-void mrt_relay_tune(int fd)
+/* A peer that is gone without a word is found out (SO_KEEPALIVE). */
+static void tune(int fd)
 {
     static const int one = 1, idle_s = 60;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -227,7 +227,7 @@ static int dial(const struct mrt_address *target)
     int fd = socket(target->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    mrt_relay_tune(fd);
+    tune(fd);
     setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &attempts, sizeof attempts);
     if (connect(fd, &target->any, mrt_address_size(target)) == 0 || errno == EINPROGRESS)
         return fd;
@@ -251,6 +251,7 @@ static int begin(struct mrt_relays *relays, int client, const struct mrt_address
         close(fd);
         return -1;
     }
+    tune(client);
     if (relays->unused)
         relays->unused = relay->next;
     *relay = (struct mrt_relay){.fd = {client, fd}};

@@ -15,7 +15,6 @@ static void open_all(int family, int limit)
     relays.poll = epoll_create1(EPOLL_CLOEXEC);
     relays.limit = limit;
     door.fd = bound(family, SOCK_STREAM | SOCK_NONBLOCK, &published);
-    mrt_relay_tune(door.fd);
     target = bound(family, SOCK_STREAM, &behind);
     door.target = behind;
 }

@@ -4,24 +4,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import resource
+import select
 import signal
 import socket
 import struct
 import subprocess
+import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from minirt.kernel import proxy
+from own import inside
 
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+SPARE_PIPES = 16  # MRT_SPARE_PIPES in csrc/proxy.h
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close(2) resets
-SPARE_FILES = 2 * 16  # MRT_SPARE_PIPES in csrc/proxy.h
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -67,8 +72,13 @@ class Proxy:
         client.connect((self.address[0], self.udp_port))
         return client
 
-    def files(self) -> int:
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+    def files(self, kind: str = "") -> int:
+        """How many descriptors it has that are called so: "socket", "pipe"."""
+        count, folder = 0, f"/proc/{self.pid}/fd"
+        for fd in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):  # closed since
+                count += os.readlink(f"{folder}/{fd}").startswith(kind)
+        return count
 
     def status(self) -> dict[str, str]:
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
@@ -100,10 +110,10 @@ def started(made: Proxy) -> None:
     server.close()
 
 
-async def settled(made: Proxy, files: int) -> None:
-    """Wait until it holds no more than that, spare pipes apart."""
-    while made.files() > files + SPARE_FILES:
-        await asyncio.sleep(0.01)
+def settled(made: Proxy) -> None:
+    """Wait until it has no socket but the two published ones: no connection, no client's address."""
+    while made.files("socket") > 2:
+        time.sleep(0.01)
 
 
 def run(made: Proxy, serve: Serve, clients: Callable[[], Awaitable[None]]) -> None:
@@ -187,11 +197,10 @@ def test_transfer_both_ways_at_once(one: Proxy, size: int) -> None:
 def test_two_hundred_at_once(one: Proxy) -> None:
     async def clients() -> None:
         await asyncio.gather(*(exchange(one, 100_000 + seed, seed) for seed in range(200)))
-        await settled(one, files)
 
-    started(one)
-    files = one.files()
     run(one, echo, clients)
+    settled(one)
+    assert one.files("pipe") <= 2 * SPARE_PIPES
 
 
 def test_half_close(one: Proxy) -> None:
@@ -247,10 +256,8 @@ def test_refused(one: Proxy) -> None:
     host, port = one.target.getsockname()
     one.target.close()
     for _ in range(50):
-        client = one.connect()
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), one.connect() as client:
             client.recv(1)
-        client.close()
     one.target = socket.create_server((host, port))
     started(one)
 
@@ -268,12 +275,11 @@ def test_reset_is_handed_on(one: Proxy) -> None:
 def test_many_udp_clients(one: Proxy) -> None:
     """Each gets its own answer, from where it wrote to."""
     clients = [one.datagrams() for _ in range(300)]
+    senders: dict[bytes, tuple[str, int]] = {}
     for number, client in enumerate(clients):
         client.send(b"%d" % number)
-    senders = {}
-    for _ in clients:
-        data, sender = one.udp_target.recvfrom(100)
-        senders[data] = sender
+        if number % 50 == 49:  # before a socket's buffer is full
+            senders.update(one.udp_target.recvfrom(100) for _ in range(50))
     assert len(senders) == len(set(senders.values())) == 300
     for data, sender in senders.items():
         one.udp_target.sendto(b"answer " + data, sender)
@@ -313,8 +319,6 @@ def test_more_udp_clients_than_places(one: Proxy) -> None:
 
 def test_hostile_peers(one: Proxy) -> None:
     """Those that come and go, say nothing, hang up in the middle, send urgent data or empty datagrams."""
-    started(one)
-    files = one.files()
 
     async def one_of(kind: int) -> None:
         reader, writer = await open_client(one)
@@ -324,8 +328,8 @@ def test_hostile_peers(one: Proxy) -> None:
         if kind % 3 == 0:
             await reader.read(10) if kind % 2 else await asyncio.sleep(0)
         if kind % 5 == 0:
-            os.set_blocking(end.fileno(), False)
-            socket.socket(fileno=os.dup(end.fileno())).send(b"!", socket.MSG_OOB)
+            with socket.socket(fileno=os.dup(end.fileno())) as same:
+                same.send(b"!", socket.MSG_OOB)
         if kind % 7 == 0:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         writer.transport.abort()
@@ -338,9 +342,10 @@ def test_hostile_peers(one: Proxy) -> None:
         for _, writer in silent:
             writer.close()
             await writer.wait_closed()
-        await settled(one, files)
 
     run(one, echo, clients)
+    settled(one)
+    assert one.files("pipe") <= 2 * SPARE_PIPES
 
 
 def test_urgent_data_is_data(one: Proxy) -> None:
@@ -353,24 +358,190 @@ def test_urgent_data_is_data(one: Proxy) -> None:
     server.close()
 
 
-def limited(files: int) -> Proxy:
-    """A proxy whose hard limit of descriptors is that: started by a child that has lowered its own."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (before[0], before[1]))
-        made = Proxy.__new__(Proxy)
-        spawn = proxy.spawn
+def test_few_descriptors() -> None:
+    """It counts what it may have before it serves: one client too many is refused, none of the others suffers."""
 
-        def lowered(sockets: list[tuple[int, str, str, int]], watch: int) -> int:
-            reading, writing = os.pipe()
-            child = os.fork()
-            if child == 0:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (before[0], before[1]))
-                os.write(writing, b"%d" % spawn(sockets, watch))
-                os._exit(0)
-            os.waitpid(child, 0)
-            return int(os.read(reading, 20))
+    def body() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        made = Proxy()
+        pairs = [made.pair() for _ in range(5)]  # a quarter is for UDP, six for each connection, some its own
+        for _ in range(20):
+            with pytest.raises(ConnectionResetError), made.connect() as client:
+                client.recv(1)
+        for client, server in pairs:
+            client.sendall(b"x")
+            assert server.recv(2) == b"x"
+            client.close()
+            server.close()
+        settled(made)
+        started(made)
+        assert made.finish() == 0
 
-        return made
-    finally:
-        pass
+    inside(body, "CLONE_NEWNS")
+
+
+FEW = """
+import fcntl, os, resource, socket, sys
+sys.path[:0] = {path!r}
+from minirt.kernel import proxy
+door = socket.create_server(("127.0.0.1", 0))
+watch = os.pidfd_open(os.getpid())
+high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 20) for fd in (door.fileno(), watch)]
+port = door.getsockname()[1]
+door.close()
+os.close(watch)
+resource.setrlimit(resource.RLIMIT_NOFILE, (7, 7))
+print(proxy.spawn([(high[0], "tcp", "127.0.0.1", {port})], high[1]), port, flush=True)
+os.close(high[0])
+input()
+"""
+
+
+def test_no_descriptor_left() -> None:
+    """0 to 2, two epoll descriptors, and room for one connection's two: accept4(2) fails for the next client. It waits
+    until there is one, and the proxy with it."""
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        code = FEW.format(path=sys.path, port=target.getsockname()[1])
+        caller = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert caller.stdout is not None
+        pid, port = map(int, caller.stdout.readline().split())
+        end = os.pidfd_open(pid)
+        clients = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(3)]
+        target.settimeout(30)
+        for client in clients:
+            server, _ = target.accept()
+            target.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                target.accept()
+            target.settimeout(30)
+            client.close()
+            with pytest.raises(ConnectionResetError):  # nor is there one for a pipe
+                server.recv(1)
+            server.close()
+        caller.communicate(b"\n")
+        assert select.select([end], [], [], 30)[0]
+        os.close(end)
+
+
+def test_powers(one: Proxy) -> None:
+    """Nobody's, without capabilities or new ones, filtered, not to be looked into; no file but its sockets."""
+    started(one)
+    status = one.status()
+    assert status["Name"] == "minirt:proxy"
+    assert status["Uid"].split() == status["Gid"].split() == ["65534"] * 4
+    assert status["Groups"] == ""
+    assert all(int(status[name], 16) == 0 for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"))
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2"
+    assert int(status["SigIgn"], 16) == 1 << signal.SIGPIPE - 1
+    assert int(status["SigCgt"], 16) == int(status["SigBlk"], 16) == 0
+    folder = f"/proc/{one.pid}"
+    assert os.stat(f"{folder}/fd").st_uid == 0  # proc(5): root's where a process is not dumpable, else its own user's
+    assert os.getsid(one.pid) == one.pid
+    assert os.readlink(f"{folder}/cwd") == "/"
+    assert Path(f"{folder}/environ").read_bytes() == b""
+    files = sorted(os.readlink(f"{folder}/fd/{fd}").partition(":")[0] for fd in os.listdir(f"{folder}/fd"))
+    sockets = [name for name in files if name == "socket"]
+    assert len(sockets) <= 4  # the two published ones, and a connection that is about to end
+    assert set(files) <= {"/dev/null", "anon_inode", "pipe", "socket"}
+
+
+def test_memory(one: Proxy) -> None:
+    """A proxy that has relayed little costs some tens of kilobytes of its own."""
+    run(one, echo, lambda: exchange(one, 1 << 20, 1))
+    lines = Path(f"/proc/{one.pid}/smaps_rollup").read_text().splitlines()[1:]
+    kilobytes = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines)}
+    assert kilobytes["Private_Dirty"] < 200
+
+
+def test_ends_with_the_watched_process() -> None:
+    """Connections end, and the port is free again."""
+    made = Proxy()
+    client, server = made.pair()
+    address = made.address
+    assert made.finish() == 0
+    assert client.recv(1) == b""
+    assert server.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        made.connect()
+    client.close()
+    server.close()
+    socket.create_server(address).close()
+
+
+def test_the_watched_process_is_gone_already() -> None:
+    gone = subprocess.Popen(["true"])
+    watch = os.pidfd_open(gone.pid)
+    gone.wait()
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        pid = proxy.spawn([(door.fileno(), "tcp", "127.0.0.1", 1)], watch)
+    os.close(watch)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_sigterm_ends_it(one: Proxy) -> None:
+    other = Proxy()
+    os.kill(other.pid, signal.SIGTERM)
+    assert other.finish() == -signal.SIGTERM
+
+
+def test_the_port_is_held(one: Proxy) -> None:
+    """By the kernel, as long as the proxy lives: nobody else may bind it (NET-11)."""
+    with socket.socket() as late, pytest.raises(OSError, match="in use"):
+        late.bind(one.address)
+    with socket.socket(type=socket.SOCK_DGRAM) as late, pytest.raises(OSError, match="in use"):
+        late.bind(("127.0.0.1", one.udp_port))
+
+
+def test_a_socket_where_standard_input_was() -> None:
+    """A caller that was started without descriptors 0 to 2 has its sockets there."""
+
+    def body() -> None:
+        door = socket.create_server(("127.0.0.1", 0))
+        target = socket.create_server(("127.0.0.1", 0))
+        sleeper = subprocess.Popen(["sleep", "600"])
+        os.dup2(door.fileno(), 0)
+        pid = proxy.spawn([(0, "tcp", "127.0.0.1", target.getsockname()[1])], watch := os.pidfd_open(sleeper.pid))
+        os.close(watch)
+        with socket.create_connection(door.getsockname(), timeout=30) as client:
+            door.close()
+            os.close(0)
+            client.sendall(b"through 0")
+            assert target.accept()[0].recv(100) == b"through 0"
+        sleeper.kill()
+        sleeper.wait()
+        assert os.waitpid(pid, 0)[1] == 0
+
+    inside(body, "CLONE_NEWNS")
+
+
+def test_many_ports() -> None:
+    """A published range: every socket leads where it should."""
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(500)]
+        sleeper = subprocess.Popen(["sleep", "600"])
+        watch = os.pidfd_open(sleeper.pid)
+        pid = proxy.spawn([(door.fileno(), "tcp", *target.getsockname()) for door in doors], watch)
+        os.close(watch)
+        for door in doors:
+            with socket.create_connection(door.getsockname(), timeout=30) as client, target.accept()[0] as server:
+                client.sendall(b"x")
+                assert server.recv(1) == b"x"
+            door.close()
+        sleeper.kill()
+        sleeper.wait()
+        assert os.waitpid(pid, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [(0, "sctp", "127.0.0.1", 80), (0, "tcp", "localhost", 80), (0, "tcp", "127.0.0.1", 0), (0, "udp", "1/2", 80)],
+)
+def test_what_is_no_target(wrong: tuple[int, str, str, int]) -> None:
+    with pytest.raises(ValueError):
+        proxy.spawn([wrong], 0)
+
+
+def test_too_many() -> None:
+    with pytest.raises(ValueError, match="too many"):
+        proxy.spawn([(0, "tcp", "127.0.0.1", 80)] * (proxy.SOCKETS + 1), 0)
