@@ -31,7 +31,7 @@ def console_lines() -> list[str]:
 
 @pytest.mark.kernel
 def test_console_blocks_of_the_readme(
-    minirt: runner.Minirt, make_registry: Callable[..., Registry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    networked: runner.Minirt, make_registry: Callable[..., Registry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every line that a newcomer is told to type works, in that order. The registries that it names are one of our
     own, by registries.conf."""
@@ -40,14 +40,14 @@ def test_console_blocks_of_the_readme(
     mine.put(sample_images.busybox(release), "library/debian:12")
     places = [f'[[registry]]\nprefix = "{name}"\nlocation = "{mine.host}"\n' for name in ("docker.io", "example.org")]
     (tmp_path / "registries.conf").write_text("".join(places))
-    monkeypatch.setitem(minirt.environment, "CONTAINERS_REGISTRIES_CONF", str(tmp_path / "registries.conf"))
+    monkeypatch.setitem(networked.environment, "CONTAINERS_REGISTRIES_CONF", str(tmp_path / "registries.conf"))
     monkeypatch.chdir(tmp_path)
     lines = console_lines()
     assert len(lines) > 5
     for line in lines:
         words = shlex.split(line)
         assert words[0] == "minirt", line
-        minirt.ok(*words[1:])
+        networked.ok(*words[1:])
 
 
 def test_make_targets_exist() -> None:
