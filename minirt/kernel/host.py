@@ -80,14 +80,19 @@ def _unescape(path: bytes) -> bytes:
 
 
 def _takes_layers_one_by_one(kernel: tuple[int, int]) -> bool:
-    """Whether overlayfs knows the option `lowerdir+`: tried, because distributions port such things back."""
+    """Whether overlayfs knows the option `lowerdir+`: tried, because distributions port such things back. Before it
+    read its options one by one (Linux 6.5) it took any word, and refused the lot at the end."""
     try:
         context = call.fsopen("overlay")
     except OSError:
         return kernel >= _LOWERDIR_PLUS
     try:
         call.fsconfig(context, "FSCONFIG_SET_STRING", "lowerdir+", "/")
-        return True
+        try:
+            call.fsconfig(context, "FSCONFIG_SET_STRING", "no such option", "/")
+            return False
+        except OSError:
+            return True
     except OSError:
         return False
     finally:
