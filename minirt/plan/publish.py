@@ -91,6 +91,9 @@ def elements(endpoints: Sequence[Endpoint], ports: Sequence[Port]) -> Found:
     for port in ports:
         if not port.is_loopback:
             _targets(port, found)
+    for name in ("own4", "own6"):
+        if name in found:
+            found[name] = list(dict.fromkeys(found[name]))  # one port of two host addresses
     return found
 
 
@@ -123,9 +126,7 @@ def _targets(port: Port, found: Found) -> None:
         else:
             at = (port.protocol, port.host_address, port.host_port, target, port.container_port)
             found.setdefault(f"ports{family}_at", []).append(at)
-        own = found.setdefault(f"own{family}", [])
-        if (target, port.protocol, port.host_port) not in own:  # the same of two host addresses
-            own.append((target, port.protocol, port.host_port))
+        found.setdefault(f"own{family}", []).append((target, port.protocol, port.host_port))
 
 
 def _families(host_address: str) -> str:

@@ -30,6 +30,8 @@ table inet minirt {
   map ports4_at { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }
   map ports6 { type inet_proto . inet_service : ipv6_addr . inet_service; }
   map ports6_at { type inet_proto . ipv6_addr . inet_service : ipv6_addr . inet_service; }
+  set own4 { type ipv4_addr . inet_proto . inet_service; }
+  set own6 { type ipv6_addr . inet_proto . inet_service; }
 }
 table bridge minirt {
   set guarded { type ifname; }
