@@ -55,8 +55,8 @@ INET = """\
     ip daddr != 127.0.0.0/8 fib daddr type local counter jump ports
     ip6 daddr != { ::1, fe80::/10 } fib daddr type local counter jump ports
   }
-  # Who asks for a port of his own goes by the proxy: rewritten by br_netfilter, his frame would have to leave the bridge
-  # where it came in, and no bridge does that.
+  # Who asks for a port of his own goes by the proxy: rewritten by br_netfilter, his frame would have to leave the
+  # bridge where it came in, and no bridge does that.
   chain ports {
     ip saddr . meta l4proto . th dport @own4 counter return
     ip6 saddr . meta l4proto . th dport @own6 counter return

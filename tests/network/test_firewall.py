@@ -62,7 +62,7 @@ def test_the_number_of_rules_is_constant(here: namespaces.Namespace, count: int)
 def test_the_mark_is_of_these_rules() -> None:
     """Other rules need another mark, or a host with the old ones would keep them."""
     digits = hashlib.sha256((ruleset.INET + ruleset.BRIDGE).encode()).hexdigest()[:8]
-    assert firewall.MARK == f"minirt {digits}"
+    assert f"minirt {digits}" == firewall.MARK
 
 
 @pytest.mark.parametrize(
