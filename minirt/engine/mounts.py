@@ -7,6 +7,8 @@ Pure: where a volume lies on the host is told by the caller. Must not import run
 
 from __future__ import annotations
 
+import os
+
 from minirt.engine import flags
 from minirt.errors import InvalidValue
 from minirt.model import capabilities
@@ -85,7 +87,11 @@ def _defaults(options: RunOptions) -> list[Mount]:
 
 
 def _etc(options: RunOptions, bundle: str) -> list[Mount]:
-    """The container's own hosts, hostname and resolv.conf: files of the bundle, bound over the image's."""
+    """hosts, hostname and resolv.conf: files of the bundle, bound over the image's. Who shares the network of another
+    container shares that one's files: they are about its network."""
+    mode, _, other = (options.network[0] if options.network else "").partition(":")
+    if mode == "container" and other:
+        bundle = f"{os.path.dirname(bundle)}/{other}"
     words = [*_ETC_OPTIONS, "ro"] if options.read_only else list(_ETC_OPTIONS)
     return [
         {"destination": f"/etc/{name}", "type": "bind", "source": f"{bundle}/{name}", "options": list(words)}
