@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 
-from minirt.engine import default_network, erase, names, network_config, network_db, reconcile, release
+from minirt.engine import default_network, erase, names, network_db, reconcile, release
 from minirt.errors import Conflict, InvalidValue, MinirtError, NotFound
 from minirt.model.network import BRIDGE, DEFAULT, Network
 
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from minirt.engine.store import Engine
 
 SPECIAL = ("host", "none")
+PREDEFINED = (DEFAULT, "default", *SPECIAL)
 
 
 def create(engine: Engine, request: Request) -> Network:
     """Raises InvalidValue, Conflict (its name, its subnet), HostError (what the host lacks); nothing is left then."""
+    from minirt.engine import network_config
     from minirt.network import pool
 
     made = network_config.network(request, names.new_id(), time.time_ns())
@@ -77,7 +79,7 @@ def _establish(engine: Engine, made: Network) -> None:
 
 def remove(engine: Engine, ref: str) -> None:
     """Raises NotFound, or Conflict while a container that runs is on it."""
-    if ref in network_config.PREDEFINED:
+    if ref in PREDEFINED:
         shown = DEFAULT if ref == "default" else ref
         raise InvalidValue(f"{shown} is a pre-defined network and cannot be removed", "others: minirt network ls")
     found = network_db.network_by(engine.database, ref)

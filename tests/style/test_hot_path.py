@@ -23,8 +23,10 @@ urllib urllib.parse urllib3 uuid warnings weakref zipfile zlib""".split()
 
 COMMANDS = (
     ("run", "--rm", "localhost/busybox", "true"),
-    ("run", "-d", "--name", "hot", "localhost/busybox", "sleep", "1000"),
+    ("run", "--rm", "--network", "none", "localhost/busybox", "true"),
+    ("run", "-d", "--name", "hot", "-p", "127.0.0.1:8080:80", "localhost/busybox", "sleep", "1000"),
     ("ps",),
+    ("port", "hot"),
     ("ps", "-a", "-q"),
     ("exec", "hot", "true"),
     ("stop", "-t", "0", "hot"),
@@ -61,10 +63,10 @@ def imported(minirt: runner.Minirt, argv: tuple[str, ...]) -> set[str]:
 
 
 @pytest.fixture
-def warm(minirt: runner.Minirt) -> runner.Minirt:
-    """A minirt whose embedded image and caches exist, as they do from the second command on."""
-    minirt.ok("run", "--rm", "localhost/busybox", "true")
-    return minirt
+def warm(networked: runner.Minirt) -> runner.Minirt:
+    """A minirt whose embedded image, caches and default network exist, as they do from the second command on."""
+    networked.ok("run", "--rm", "localhost/busybox", "true")
+    return networked
 
 
 @pytest.mark.kernel
