@@ -29,7 +29,7 @@ OTHERS = {
     "export": "Export a container's filesystem as a tar archive",
     "history": "Show the history of an image",
     "import": "Import the contents from a tarball to create a filesystem image",
-    "inspect": "Return low-level information on containers and images",
+    "inspect": "Return low-level information on containers, images and networks",
     "kill": "Kill one or more running containers",
     "load": "Load an image from an archive or a directory",
     "login": "Authenticate to a registry",

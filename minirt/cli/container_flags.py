@@ -7,6 +7,7 @@ A flag of Docker's that minirt cannot keep is refused by name, never ignored.
 
 from __future__ import annotations
 
+from minirt.cli import output
 from minirt.cli.parse import BYTES, INT, LIST, MAP, STRING, Command, Option, Parsed, usage_error
 from minirt.engine import network_flags
 from minirt.engine.options import DEFAULTS, UNSUPPORTED, RunOptions
@@ -128,6 +129,8 @@ def options(command: Command, parsed: Parsed) -> RunOptions:
         if field in DEFAULTS:
             before = given.get(field)  # --net and --network are two spellings of one list
             given[field] = [*before, *value] if isinstance(before, list) and isinstance(value, list) else value
+    if given.get("network") == ["host"] and (parsed.list("publish") or parsed.flag("publish-all")):
+        output.hint("WARNING: Published ports are discarded when using host network mode\n")
     if parsed.text("rootfs"):
         return RunOptions(command=words, **given)
     if not words:

@@ -30,6 +30,8 @@ def connect(engine: Engine, ref: str, container: str, wanted: Wanted) -> None:
     if ref in networks.SPECIAL:
         raise InvalidValue(HOST_MODE if ref == network_flags.HOST else NONE_MODE, "there is nothing to connect it to")
     if ref in (DEFAULT, "default"):
+        if wanted.aliases:
+            raise InvalidValue(network_flags.ALIAS_FAULT, network_flags.ALIAS_REMEDY)
         default_network.ensure(engine)
     network = network_db.network_by(engine.database, ref)
     row, held = engine.locked(container)

@@ -21,6 +21,8 @@ MOST_PORT = 65535
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _HEX = frozenset("0123456789abcdefABCDEF")
 PUBLISH_REMEDY = "write -p [ADDRESS:][HOST_PORT:]CONTAINER_PORT[/udp], each port a number or a range"
+ALIAS_FAULT = "network-scoped aliases are only supported for user-defined networks"
+ALIAS_REMEDY = "make one: minirt network create NAME"
 NETWORK_REMEDY = "write --network NAME, or name=NAME[,alias=…][,ip=…][,ip6=…][,mac-address=…]"
 
 
@@ -89,16 +91,16 @@ def wanted(options: RunOptions) -> list[Wanted]:
     for place, one in enumerate(found):
         if any(one.network == other.network for other in found[:place]):
             raise InvalidValue(f'network "{one.network}" is specified multiple times', "name each network once")
+    if any(one.aliases and (special or one.network == BRIDGE) for one in found):
+        raise InvalidValue(ALIAS_FAULT, ALIAS_REMEDY)
     if not special:
         return found
     mode(options)  # its complaint about "container:"
     first = found[0]
-    if first.aliases:
-        raise InvalidValue("network-scoped aliases are only supported for user-defined networks")
     if first.address4 or first.address6:
-        raise InvalidValue("user specified IP address is supported on user defined networks only")
+        raise InvalidValue("user specified IP address is supported on user defined networks only", ALIAS_REMEDY)
     if first.mac and first.network != NONE:
-        raise InvalidValue("conflicting options: mac-address and the network mode")
+        raise InvalidValue("conflicting options: mac-address and the network mode", "leave out --mac-address")
     return []
 
 

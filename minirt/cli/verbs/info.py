@@ -12,10 +12,12 @@ from minirt.cli.output import safe
 from minirt.cli.parse import STRING, Command, Option, Parsed
 from minirt.cli.session import Session
 from minirt.cli.verbs import version
+from minirt.engine import networks
 from minirt.engine import ps as ps_
 from minirt.errors import HostError
 from minirt.image import find
 
+DRIVERS = ("bridge", "host", "macvlan", "null")
 COMMAND = Command(
     "info",
     "[OPTIONS]",
@@ -40,6 +42,8 @@ def run(session: Session, parsed: Parsed) -> int:
         ("Images", "Images", 0),
         ("minirt Version", "ServerVersion", 0),
         ("Storage Driver", "Driver", 0),
+        ("Networks", "Networks", 0),
+        ("Network Drivers", "NetworkDrivers", 0),
         ("Cgroup Version", "CgroupVersion", 0),
         ("Cgroup Mount", "CgroupMount", 0),
         ("Kernel Version", "KernelVersion", 0),
@@ -75,6 +79,9 @@ def _facts(session: Session) -> dict[str, object]:
         "Images": len({one.id for one in find.images(engine.roots.root)}),
         "ServerVersion": about["Version"],
         "Driver": "overlay",
+        "Networks": len(networks.listed(engine)) + len(networks.SPECIAL),
+        "NetworkDrivers": " ".join(DRIVERS),
+        "Plugins": {"Network": list(DRIVERS)},
         "CgroupVersion": "2",
         "CgroupMount": mount or "none",
         "KernelVersion": host.release,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`minirt inspect`: everything about containers, else images, of a name (docker-inspect(1))."""
+"""`minirt inspect`: everything about containers, else images, else networks, of a name (docker-inspect(1))."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from minirt.errors import InvalidValue, MinirtError, NotFound
 COMMAND = Command(
     "inspect",
     "[OPTIONS] NAME|ID [NAME|ID...]",
-    "Return low-level information on containers and images",
+    "Return low-level information on containers, images and networks",
     (
         Option("format", "f", STRING, formatting.HELP_ONE),
-        Option("type", "", STRING, 'Only inspect objects of the given type ("container" or "image")'),
+        Option("type", "", STRING, 'Only inspect objects of the given type ("container", "image", "network")'),
     ),
     minimum=1,
 )
@@ -23,8 +23,8 @@ COMMAND = Command(
 
 def run(session: Session, parsed: Parsed) -> int:
     kind = parsed.text("type")
-    if kind not in ("", "container", "image"):
-        raise InvalidValue(f'"{kind}" is not a valid value for --type', 'write "container" or "image"')
+    if kind not in ("", "container", "image", "network"):
+        raise InvalidValue(f'"{kind}" is not a valid value for --type', 'write "container", "image" or "network"')
     return show(session, parsed, kind)
 
 
@@ -43,8 +43,10 @@ def show(session: Session, parsed: Parsed, kind: str) -> int:
 
 
 def _one(session: Session, reference: str, kind: str) -> dict[str, object]:
-    from minirt.engine import images
+    from minirt.engine import images, network_inspect
 
+    if kind == "network":
+        return network_inspect.document(session.engine, reference)
     if kind == "image":
         return images.inspect(session.engine, reference)
     try:
@@ -55,4 +57,10 @@ def _one(session: Session, reference: str, kind: str) -> dict[str, object]:
     try:
         return images.inspect(session.engine, reference)
     except (NotFound, InvalidValue):
-        raise NotFound(f"No such object: {reference}", "see what there is: minirt ps -a, minirt images") from None
+        pass
+    try:
+        return network_inspect.document(session.engine, reference)
+    except NotFound:
+        raise NotFound(
+            f"No such object: {reference}", "see what there is: minirt ps -a, minirt images, minirt network ls"
+        ) from None

@@ -151,6 +151,8 @@ def test_stored_word_of_before() -> None:
         ({"network": ["a"], "mac_address": "00:00:00:00:00:00"}, "is not a valid mac address"),
         ({"network": ["a"], "network_alias": ["b c"]}, "invalid network alias: b c"),
         ({"network": ["none"], "network_alias": ["b"]}, "network-scoped aliases are only supported for user-defined"),
+        ({"network": ["bridge"], "network_alias": ["b"]}, "network-scoped aliases are only supported for user-defined"),
+        ({"network": ["a", "name=default,alias=b"]}, "network-scoped aliases are only supported for user-defined"),
         ({"network": ["host"], "ip": "10.0.0.1"}, "user specified IP address is supported on user defined networks"),
         ({"network": ["host"], "mac_address": "02:00:00:00:00:01"}, "mac-address and the network mode"),
         ({"network": ["container:x"], "publish": ["80"]}, "port publishing and the container type network mode"),
