@@ -19,6 +19,7 @@ from pathlib import Path
 from minirt.kernel import proxy
 
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+SPARE_PIPES = 16  # MRT_SPARE_PIPES in csrc/proxy.h
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from proxied import Proxy, echo, exchange, living, run, settled, started
+from proxied import SPARE_PIPES, Proxy, echo, exchange, living, run, settled, started
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close(2) resets
-SPARE_PIPES = 16  # MRT_SPARE_PIPES in csrc/proxy.h
 
 
 @pytest.fixture

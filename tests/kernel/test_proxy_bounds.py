@@ -19,10 +19,9 @@ import pytest
 
 from minirt.kernel import proxy
 from own import inside
-from proxied import Proxy, echo, exchange, living, open_client, run, settled, started
+from proxied import SPARE_PIPES, Proxy, echo, exchange, living, open_client, run, settled, started
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close(2) resets
-SPARE_PIPES = 16  # MRT_SPARE_PIPES in csrc/proxy.h
 
 
 @pytest.fixture
