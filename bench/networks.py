@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks: births with an address, published ports, and what goes through the wires, in interleaved rounds.
 
-Everything, dockerd too, lives in a network namespace made here, with one machine outside of it and IPv4 forwarded: the
-machine's own network is neither seen nor touched. Throughput is shown as milliseconds for a gigabyte, so that in this
-table, too, less is better. Must not import minirt.
+Each runtime, dockerd too, is on a host of its own, a network namespace made here with one machine outside of it: none
+pays for the firewall rules of another, and the machine's own network is neither seen nor touched. Throughput is shown
+as milliseconds for a gigabyte, so that in this table, too, less is better. Must not import minirt.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import namespaces
@@ -39,13 +39,13 @@ PORTS = 200
 WIDTH = 4
 SECONDS = 2
 DEADLINE_S = 20
-LOW, FIRST_PORT = 5201, 20000
+LOW, HIGH, FIRST_PORT = 5201, 5202, 20000
 
 
 @contextmanager
-def world() -> Iterator[None]:
+def world(space: namespaces.Namespace) -> Iterator[None]:
     """A host of its own: 192.0.2.2 on eth0, and a machine at the other end that everything else goes by way of."""
-    with namespaces.host(), namespaces.new() as outside:
+    with namespaces.new() as outside, space:
         peers.sh("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", outside.path)
         peers.sh("ip", "address", "add", f"{HOST}/24", "dev", "eth0")
         peers.sh("ip", "link", "set", "eth0", "up")
@@ -67,16 +67,23 @@ def iperf_rootfs(folder: Path) -> Path:
 
 
 class Side:
-    """One runtime: how it is asked for a container with a network."""
+    """One runtime: how it is asked for a container with a network. `with side:` is on its host."""
 
-    def __init__(self, peer: peers.Peer, scratch: Path, rootfs: Path) -> None:
+    def __init__(self, peer: peers.Peer, space: namespaces.Namespace, scratch: Path, rootfs: Path) -> None:
         self.peer = peer
+        self.space = space
         self.name = peer.name
         archive = scratch / "iperf.tar"
         if not archive.exists():
             peers.sh("tar", "-C", rootfs, "-cf", archive, ".")
         peers.sh(*peer.client, "import", archive, IMAGE)
         self.port = FIRST_PORT
+
+    def __enter__(self) -> None:
+        self.space.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self.space.__exit__()
 
     def run(self, *options: str, image: str = peers.IMAGE, command: tuple[str, ...] = ("true",)) -> list[str]:
         return [*self.peer.client, "run", *options, *self.peer.extra(), image, *command]
@@ -108,7 +115,8 @@ class Networks:
         for row in (RUN, PUBLISHED):
             for side in self.order(number):
                 published = ("-p", f"{side.free_port()}:80") if row == PUBLISHED else ()
-                took = peers.do(side.run("--rm", *published)).ms
+                with side:
+                    took = peers.do(side.run("--rm", *published)).ms
                 if note:
                     self.table.note(row, side.name, took)
 
@@ -116,52 +124,62 @@ class Networks:
         """Many that stay, WIDTH of them at a time."""
         for side in self.sides:
             names = [f"crowd-{number}" for number in range(count)]
-            try:
-                took = together([side.run("-d", "--name", name, command=("sleep", "100000")) for name in names])
-                self.table.note(CROWD.format(count=count), side.name, took / count)
-            finally:
-                side.remove(*names)
+            with side:
+                try:
+                    took = together([side.run("-d", "--name", name, command=("sleep", "100000")) for name in names])
+                    self.table.note(CROWD.format(count=count), side.name, took / count)
+                finally:
+                    side.remove(*names)
 
     def ports(self, rounds: int) -> None:
         """What publishing one port costs when there is none, and when there are 199."""
-        for row, others in ((FIRST, 0), (LAST, PORTS - 1)):
-            last = FIRST_PORT - 1000 + others - 1
-            span = f"{FIRST_PORT - 1000}-{last}:1000-{1000 + others - 1}"
-            for side in self.sides if others else ():
-                peers.sh(*side.run("-d", "--name", "ports", "-p", span, command=("sleep", "100000")))
-                self.cost(row, side, rounds)  # one at a time: each has the same ports
-                side.remove("ports")
-            for number in range(0 if others else rounds):
-                for side in self.order(number):
-                    self.cost(row, side, 1)
+        self.cost(FIRST, rounds)
+        others, first = PORTS - 1, FIRST_PORT - 1000
+        span = f"{first}-{first + others - 1}:1000-{1000 + others - 1}"
+        try:
+            for side in self.sides:
+                with side:
+                    peers.sh(*side.run("-d", "--name", "ports", "-p", span, command=("sleep", "100000")))
+            self.cost(LAST, rounds)
+        finally:
+            for side in self.sides:
+                with side:
+                    side.remove("ports")
 
-    def cost(self, row: str, side: Side, rounds: int) -> None:
-        for _ in range(rounds):
-            self.table.note(row, side.name, peers.do(side.run("--rm", "-p", f"{side.free_port()}:80")).ms)
+    def cost(self, row: str, rounds: int) -> None:
+        for number in range(rounds):
+            for side in self.order(number):
+                with side:
+                    self.table.note(row, side.name, peers.do(side.run("--rm", "-p", f"{side.free_port()}:80")).ms)
 
     def wires(self, rounds: int) -> None:
         """iperf3, one pair of processes at a time."""
-        server = subprocess.Popen(["iperf3", "-s", "-p", str(LOW)], stdout=subprocess.DEVNULL)
+        server = ("iperf3", "-s", "-p", str(LOW))
+        own = []
         try:
-            for place, side in enumerate(self.sides):
-                options = ("-d", "--name", "server", "-p", f"{LOW + 1 + place}:{LOW}")
-                peers.sh(*side.run(*options, image=IMAGE, command=("iperf3", "-s", "-p", str(LOW))))
-                peers.sh(*side.run("-d", "--name", "client", image=IMAGE, command=("sleep", "100000")))
+            for side in self.sides:
+                with side:
+                    own.append(subprocess.Popen(server, stdout=subprocess.DEVNULL))
+                    peers.sh(*side.run("-d", "--name", "server", "-p", f"{HIGH}:{LOW}", image=IMAGE, command=server))
+                    peers.sh(*side.run("-d", "--name", "client", image=IMAGE, command=("sleep", "100000")))
             for number in range(rounds):
                 for side in self.order(number):
-                    self.stream(side, LOW + 1 + self.sides.index(side))
+                    with side:
+                        self.stream(side)
         finally:
-            server.kill()
-            server.wait()
+            for process in own:
+                process.kill()
+                process.wait()
             for side in self.sides:
-                side.remove("server", "client")
+                with side:
+                    side.remove("server", "client")
 
-    def stream(self, side: Side, port: int) -> None:
+    def stream(self, side: Side) -> None:
         inside = [*side.peer.client, "exec", "client"]
         acts: tuple[tuple[str, list[str], str, int], ...] = (
             (TO_HOST, inside, HOST, LOW),
-            (TO_PORT, [], HOST, port),
-            (TO_LOOPBACK, [], "127.0.0.1", port),
+            (TO_PORT, [], HOST, HIGH),
+            (TO_LOOPBACK, [], "127.0.0.1", HIGH),
             (TO_PEER, inside, side.address("server"), LOW),
         )
         for row, prefix, address, number in acts:
@@ -209,21 +227,28 @@ def measure(scratch: Path, minirt: str, wanted: str, table: Table, rounds: int, 
         "docker": lambda: peers.Docker(home, rootfs, networks=True),
         "podman": lambda: peers.Podman(home, rootfs),
     }
-    with world():
-        made = [maker() for name, maker in makers.items() if not wanted or name in wanted.split(",")]
-        for peer in made:
-            print(f"  {peer.name:8} {peer.version()}, in a network of its own", flush=True)
-        try:
-            content = iperf_rootfs(scratch / "iperf-rootfs")
-            networks = Networks([Side(peer, scratch, content) for peer in made], table)
-            for number in range(rounds + 2):
-                networks.births(number, note=number >= 2)
-            print("  births are measured", flush=True)
-            if count:
-                networks.crowd(count)
-            networks.ports(max(3, rounds // 3))
-            print("  published ports are measured", flush=True)
-            networks.wires(max(3, rounds // 5))
-        finally:
-            for peer in made:
-                peer.close()
+    content = iperf_rootfs(scratch / "iperf-rootfs")
+    sides: list[Side] = []
+    with ExitStack() as stack:
+        for name in ("docker", "podman", "minirt"):  # minirt last: it reads sysfs, which shows one network only
+            if wanted and name not in wanted.split(","):
+                continue
+            space = stack.enter_context(namespaces.host() if name == "minirt" else namespaces.new())
+            stack.enter_context(world(space))
+            with space:
+                peer = makers[name]()
+                stack.callback(peer.close)
+                sides.append(Side(peer, space, scratch, content))
+            print(f"  {name:8} {peer.version()}, on a host of its own", flush=True)
+        _measure(Networks(sides, table), rounds, count)
+
+
+def _measure(networks: Networks, rounds: int, count: int) -> None:
+    for number in range(rounds + 2):
+        networks.births(number, note=number >= 2)
+    print("  births are measured", flush=True)
+    if count:
+        networks.crowd(count)
+    networks.ports(max(3, rounds // 3))
+    print("  published ports are measured", flush=True)
+    networks.wires(max(3, rounds // 5))
