@@ -27,6 +27,8 @@ _IFINFO = Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, cha
 _GETLINK, _NO_STATISTICS = 18, 8  # RTM_GETLINK, RTEXT_FILTER_SKIP_STATS
 _ADDRESS, _NAME, _LINKINFO, _ALIAS, _EXT_MASK, _KIND = 1, 3, 18, 20, 29, 1  # IFLA_*, IFLA_INFO_KIND
 _UP = 1  # IFF_UP
+_NEWLINK, _INFO_DATA, _OPTIONS, _NO_LINK_LOCAL_LEARN = 16, 2, 46, 1 << 0  # RTM_NEWLINK, IFLA_INFO_DATA,
+# IFLA_BR_MULTI_BOOLOPT (linux/if_link.h), BR_BOOLOPT_NO_LL_LEARN (linux/if_bridge.h)
 
 
 class Found:
@@ -168,6 +170,7 @@ def _furnish(route: Any, network: Network, index: int) -> None:
     route.link("set", index=index, ifalias=alias(network))
     if network.mtu:
         route.link("set", index=index, mtu=network.mtu)
+    _learn_less(index)
     sysctl.bridge(network.interface, bool(network.subnet6))
     _add_addresses(route, network, index)
     route.link("set", index=index, state="up")
@@ -177,6 +180,18 @@ def _furnish(route: Any, network: Network, index: int) -> None:
         sysctl.forward4()
     if network.subnet6 and not network.is_default:
         sysctl.forward6()
+
+
+def _learn_less(index: int) -> None:
+    """Frames to 01:80:c2:00:00:0X (LLDP and its like) come by no rule of nftables', and the bridge must not learn their
+    sender's MAC: it may be another container's, whose frames would then go to the sender."""
+    option = Struct("=II").pack(_NO_LINK_LOCAL_LEARN, _NO_LINK_LOCAL_LEARN)
+    info = netlink.nested(
+        _LINKINFO,
+        netlink.attribute(_KIND, b"bridge\0"),
+        netlink.nested(_INFO_DATA, netlink.attribute(_OPTIONS, option)),
+    )
+    netlink.ask(netlink.NETLINK_ROUTE, _NEWLINK, _IFINFO.pack(0, 0, index, 0, 0) + info)
 
 
 def _add_addresses(route: Any, network: Network, index: int) -> None:

@@ -106,10 +106,6 @@ BRIDGE = """\
   chain prerouting { type filter hook prerouting priority filter; policy accept;
     iifname @guarded jump guard comment "MARK"
   }
-  # Frames to 01:80:c2:00:00:0X (IEEE 802.1D) come by here only, and the bridge would learn their sender's address.
-  chain input { type filter hook input priority filter; policy accept;
-    iifname @guarded ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 counter drop
-  }
   # Only what is known to be right passes. A frame with a VLAN tag, be it number 0, has neither of the three types.
   chain guard {
     iifname . ether saddr != @macs counter drop

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import namespaces
+import runner
 from minirt.model.network import BRIDGE, Endpoint, Network, Port
 from minirt.network import addresses, bridge, firewall, live
 from minirt.plan.network import Link
@@ -96,6 +98,10 @@ class Room:
         self.containers.append(made)
         self.load()
         live.attach(process.pid, link)
+        # both ends hear of it a moment later (linkwatch): what is sent before is lost
+        runner.eventually(lambda: Path(f"/sys/class/net/{veth}/brport/state").read_text() == "3\n")
+        with made:
+            runner.eventually(lambda: "state UP" in subprocess.check_output(["ip", "link", "show", "eth0"], text=True))
         return made
 
 
