@@ -208,5 +208,5 @@ def test_missing_dnsmasq(networked: Minirt, tmp_path: Path, monkeypatch: pytest.
     assert len(done.stderr.splitlines()) == 2
     assert not traces.more(before, traces.count(networked))
     (tmp_path / "more").mkdir()
-    words = ("run", "--rm", "localhost/busybox", "echo", "in")
-    assert without(networked, "dnsmasq", *words, folder=tmp_path / "more", monkeypatch=monkeypatch).out == "in"
+    plain = ("run", "--rm", "localhost/busybox", "echo", "in")
+    assert without(networked, "dnsmasq", *plain, folder=tmp_path / "more", monkeypatch=monkeypatch).out == "in"
