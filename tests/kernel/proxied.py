@@ -25,11 +25,21 @@ FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
+def watched() -> subprocess.Popen[bytes]:
+    """A process that ends at the latest with the test that started it: it waits for the end of a pipe."""
+    return subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
+
+
 class Proxy:
     """A proxy with one TCP and one UDP socket; `pid`, `watched`, and where it listens and leads."""
 
     def __init__(self, outside: int = 4, inside: int = 4, any_address: bool = False) -> None:
-        self.watched = subprocess.Popen(["sleep", "600"])
+        self.watched = watched()
         self.target = socket.create_server((LOOPBACK[inside], 0), family=FAMILY[inside], backlog=1000)
         self.udp_target = socket.socket(FAMILY[inside], socket.SOCK_DGRAM)
         self.udp_target.bind((LOOPBACK[inside], 0))
@@ -80,8 +90,7 @@ class Proxy:
 
     def finish(self) -> int:
         """End the watched process; the proxy's exit code, once it has followed."""
-        self.watched.kill()
-        self.watched.wait()
+        end(self.watched)
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self.target.close()
         self.udp_target.close()

@@ -19,7 +19,7 @@ import pytest
 
 from minirt.kernel import proxy
 from own import inside
-from proxied import SPARE_PIPES, Proxy, echo, exchange, living, open_client, run, settled, started
+from proxied import SPARE_PIPES, Proxy, echo, end, exchange, living, open_client, run, settled, started, watched
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close(2) resets
 
@@ -219,17 +219,16 @@ def test_a_socket_where_standard_input_was() -> None:
     def body() -> None:
         door = socket.create_server(("127.0.0.1", 0))
         target = socket.create_server(("127.0.0.1", 0))
-        sleeper = subprocess.Popen(["sleep", "600"])
+        watching = watched()
         os.dup2(door.fileno(), 0)
-        pid = proxy.spawn([(0, "tcp", "127.0.0.1", target.getsockname()[1])], watch := os.pidfd_open(sleeper.pid))
+        pid = proxy.spawn([(0, "tcp", "127.0.0.1", target.getsockname()[1])], watch := os.pidfd_open(watching.pid))
         os.close(watch)
         with socket.create_connection(door.getsockname(), timeout=30) as client:
             door.close()
             os.close(0)
             client.sendall(b"through 0")
             assert target.accept()[0].recv(100) == b"through 0"
-        sleeper.kill()
-        sleeper.wait()
+        end(watching)
         assert os.waitpid(pid, 0)[1] == 0
 
     inside(body, "CLONE_NEWNS")
@@ -239,8 +238,8 @@ def test_many_ports() -> None:
     """A published range: every socket leads where it should."""
     with socket.create_server(("127.0.0.1", 0)) as target:
         doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(500)]
-        sleeper = subprocess.Popen(["sleep", "600"])
-        watch = os.pidfd_open(sleeper.pid)
+        watching = watched()
+        watch = os.pidfd_open(watching.pid)
         pid = proxy.spawn([(door.fileno(), "tcp", *target.getsockname()) for door in doors], watch)
         os.close(watch)
         for door in doors:
@@ -248,8 +247,7 @@ def test_many_ports() -> None:
                 client.sendall(b"x")
                 assert server.recv(1) == b"x"
             door.close()
-        sleeper.kill()
-        sleeper.wait()
+        end(watching)
         assert os.waitpid(pid, 0)[1] == 0
 
 
