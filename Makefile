@@ -14,9 +14,9 @@ PACKAGES_BUILD = gcc libc6-dev pkg-config musl-tools ninja-build python3 python3
 # run: what containers with networks need: nft for guards and published ports, dnsmasq for names
 PACKAGES_RUN = nftables dnsmasq-base
 # tests: images made by other hands and a registry to keep them in, certificates, zstd layers, a second opinion on
-# system calls; for networks a web server, a meter, ip, and the kernel's table of connections
+# system calls; for networks a web server and its client, a meter, ip, and the kernel's table of connections
 PACKAGES_TEST = skopeo umoci mmdebstrap docker-registry openssl zstd strace podman docker.io \
-                nginx-light iperf3 iproute2 conntrack
+                nginx-light curl iperf3 iproute2 conntrack
 # bench: the peers
 PACKAGES_BENCH = docker.io containerd podman runc conmon bubblewrap
 
