@@ -149,7 +149,8 @@ def _place_gateways(made: Network, texts: list[str], subnets: list[Subnet]) -> N
 def _parent(subnets: list[Subnet], version: int, fault: str) -> Subnet:
     found = next((subnet for subnet in subnets if subnet.version == version), None)
     if found is None:
-        raise InvalidValue(fault, "every --ip-range and --gateway must have a corresponding --subnet")
+        fault = fault if subnets else "every ip-range or gateway must have a corresponding subnet"
+        raise InvalidValue(fault, "give its subnet too: --subnet")
     return found
 
 

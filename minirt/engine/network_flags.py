@@ -138,6 +138,15 @@ def check(options: RunOptions) -> None:
             raise InvalidValue(f"conflicting options: {words}", "the other container has its own")
 
 
+def check_network(text: str) -> None:
+    """For --network: ValueError with the reason where its form is wrong."""
+    try:
+        _attachment(text)
+    except InvalidValue as error:
+        if error.message.startswith(("invalid field", "network name/id")):
+            raise ValueError(error.message) from None
+
+
 def _attachment(text: str) -> Wanted:
     """NAME, or name=NAME,alias=…,ip=…,ip6=…,mac-address=… in any order (opts/network.go)."""
     if "=" not in text:

@@ -52,8 +52,10 @@ def run(session: Session, parsed: Parsed) -> int:
         raise InvalidValue("--ipv4=false is not supported yet", "leave it out")
     request = Request(parsed.arguments[0])
     request.driver = parsed.text("driver")
-    request.subnets, request.gateways = parsed.list("subnet"), parsed.list("gateway")
-    request.ranges, request.options, request.labels = (parsed.list(name) for name in ("ip-range", "opt", "label"))
+    request.subnets, request.gateways, request.ranges = (
+        [word for text in parsed.list(name) for word in text.split(",")] for name in ("subnet", "gateway", "ip-range")
+    )
+    request.options, request.labels = parsed.list("opt"), parsed.list("label")
     request.internal, request.ipv6 = parsed.flag("internal"), parsed.flag("ipv6")
     output.line(networks.create(session.engine, request).id)
     return 0
