@@ -86,7 +86,7 @@ static bool fill(struct mrt_relays *relays, struct mrt_relay *relay, int side)
         cut(relay, side);
     else if (!error && !got)
         flow->ended = true;
-    return error == 0;
+    return error == 0 || error == EINTR;
 }
 
 /* The length is what the pipe holds, not more: the kernel would wait for the rest before it sends (MSG_MORE). */
@@ -100,9 +100,11 @@ static bool drain(struct mrt_relays *relays, struct mrt_relay *relay, int side)
             give_pipe(relays, flow->pipe);
         return true;
     }
+    if (sent < 0 && errno == EINTR)
+        return true;
     if (sent < 0 && errno == EAGAIN)
         relay->writable[!side] = false;
-    else if (sent == 0 || errno != EINTR)
+    else
         cut(relay, side);
     return false;
 }

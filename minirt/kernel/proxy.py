@@ -18,6 +18,8 @@ __all__ = ["SOCKETS", "spawn"]
 
 SOCKETS = 8192
 """How many one proxy serves: MRT_DOORS in csrc/proxy.h."""
+PROTOCOLS = ("tcp", "udp")
+ADDRESS = frozenset("0123456789abcdef.:")
 
 
 def spawn(sockets: Sequence[tuple[int, str, str, int]], watch: int) -> int:
@@ -30,7 +32,7 @@ def spawn(sockets: Sequence[tuple[int, str, str, int]], watch: int) -> int:
         raise ValueError(f"{len(sockets)} sockets are too many for one proxy")
     argv = [b"minirt:proxy", b"%d" % watch]
     for fd, protocol, address, port in sockets:
-        if protocol not in ("tcp", "udp") or not 0 < port < 65536 or not set(address) <= set("0123456789abcdef.:"):
-            raise ValueError(f"{address}:{port}/{protocol}")
+        if protocol not in PROTOCOLS or not 0 < port < 65536 or not address or not set(address) <= ADDRESS:
+            raise ValueError(f"no target of a published port: {address}:{port}/{protocol}")
         argv.append(f"{fd}/{protocol}/{address}/{port}".encode())
     return monitor.execute(argv, (watch, *(fd for fd, *_ in sockets)))

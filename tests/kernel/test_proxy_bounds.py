@@ -253,7 +253,13 @@ def test_many_ports() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [(0, "sctp", "127.0.0.1", 80), (0, "tcp", "localhost", 80), (0, "tcp", "127.0.0.1", 0), (0, "udp", "1/2", 80)],
+    [
+        (0, "sctp", "127.0.0.1", 80),
+        (0, "tcp", "localhost", 80),
+        (0, "tcp", "", 80),
+        (0, "tcp", "127.0.0.1", 0),
+        (0, "udp", "1/2", 80),
+    ],
 )
 def test_what_is_no_target(wrong: tuple[int, str, str, int]) -> None:
     with pytest.raises(ValueError):
