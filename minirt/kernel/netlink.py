@@ -42,6 +42,7 @@ _HEADERS: dict[str, tuple[Struct, tuple[str, ...]]] = {
     ),
     "RTM_NEWNSID": (Struct("@B3x"), ("rtgen_family",)),
 }  # fmt: skip
+_HEADERS["RTM_GETLINK"] = _HEADERS["RTM_NEWLINK"]
 _HEADERS["RTM_DELLINK"] = _HEADERS["RTM_NEWLINK"]
 _HEADERS["RTM_DELADDR"] = _HEADERS["RTM_NEWADDR"]
 _HEADERS["RTM_DELROUTE"] = _HEADERS["RTM_NEWROUTE"]

@@ -5,7 +5,7 @@
     caller   host-network, host-links     descriptors of its own network namespace, and a socket in there
     init     lo up; links                 a socket in the new namespace
              eth0 made there, up, its other end straight in the host's; that one onto the bridge, then up
-             addresses, default routes
+             both asked about, so that they carry packets at once; addresses, default routes
 
 A link dies with the namespace, and its other end with it. Numbers of interfaces are chosen here, 100 for eth0, so
 that no request has to ask for them. Pure; must not import kernel.
@@ -149,7 +149,11 @@ def new_route(interface: Index, gateway: str) -> Request:
 
 def _veth(link: Link) -> list[tuple[Fd, Request]]:
     """The pair is made inside, because the number of the inner end is ours to choose only there. The outer end must
-    get no link-local address, and be on the bridge, before it is up: one request would bring it up first."""
+    get no link-local address, and be on the bridge, before it is up: one request would bring it up first.
+
+    Then each end is asked about: that makes the kernel act upon the carrier that both have now (linkwatch_sync_dev,
+    Linux 6.8). Left to itself it does so a little later, loses what is sent meanwhile, and ARP waits for a second
+    before it tries again: seen with every sixth container, and every fourth where many are born at a time."""
     peer = (("IFLA_IFNAME", link.veth), ("IFLA_NET_NS_FD", HOST_NETWORK), *_mtu(link))
     kind = (("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", (("VETH_INFO_PEER", peer),)))
     name = ("IFLA_IFNAME", link.veth)
@@ -157,6 +161,8 @@ def _veth(link: Link) -> list[tuple[Fd, Request]]:
         (LINKS, _new_link(link, ("IFLA_LINKINFO", kind))),
         (HOST_LINKS, Request("RTM_NEWLINK", "0", {}, (name, ("IFLA_MASTER", _master(link)), *_NO_LINK_LOCAL))),
         (HOST_LINKS, Request("RTM_NEWLINK", "0", _UP, (name,))),
+        (HOST_LINKS, Request("RTM_GETLINK", "0", {}, (name,))),
+        (LINKS, Request("RTM_GETLINK", "0", {"ifi_index": Index(link.index, link.interface)})),
     ]
 
 

@@ -35,8 +35,8 @@ def decoded(request: Request) -> Any:
     from pyroute2.netlink.rtnl import ifaddrmsg, ifinfmsg, nsidmsg, rtmsg
 
     kinds = {
-        "RTM_NEWLINK": ifinfmsg.ifinfmsg, "RTM_NEWADDR": ifaddrmsg.ifaddrmsg, "RTM_NEWROUTE": rtmsg.rtmsg,
-        "RTM_NEWNSID": nsidmsg.nsidmsg,
+        "RTM_NEWLINK": ifinfmsg.ifinfmsg, "RTM_GETLINK": ifinfmsg.ifinfmsg, "RTM_NEWADDR": ifaddrmsg.ifaddrmsg,
+        "RTM_NEWROUTE": rtmsg.rtmsg, "RTM_NEWNSID": nsidmsg.nsidmsg,
     }  # fmt: skip
     message = kinds[request.type](encoded(request))
     message.decode()
@@ -50,7 +50,7 @@ def requests(link: network.Link) -> list[Request]:
 
 
 def test_a_veth() -> None:
-    made, bridged, up = (decoded(request) for request in requests(LINK)[:3])
+    made, bridged, up, *asked = (decoded(request) for request in requests(LINK)[:5])
     assert made["header"]["type"] == 16 and made["header"]["flags"] == 0x605, "REQUEST, ACK, CREATE, EXCL"
     assert (made["index"], made["flags"], made["change"]) == (100, 1, 1)
     assert (made.get_attr("IFLA_IFNAME"), made.get_attr("IFLA_ADDRESS"), made.get_attr("IFLA_MTU")) == (
@@ -64,6 +64,10 @@ def test_a_veth() -> None:
     assert peer.get_attr("IFLA_NET_NS_FD") == 0xFFFFFFFF
     assert (bridged["header"]["flags"], bridged["change"], bridged.get_attr("IFLA_MASTER")) == (5, 0, 7)
     assert bridged.get_nested("IFLA_AF_SPEC", "AF_INET6", "IFLA_INET6_ADDR_GEN_MODE") == 1
+    assert [(one["header"]["type"], one["index"], one.get_attr("IFLA_IFNAME")) for one in asked] == [
+        (18, 0, "veth1a2b3c4"),
+        (18, 100, None),
+    ]
     assert (up.get_attr("IFLA_IFNAME"), up["flags"], up["change"]) == ("veth1a2b3c4", 1, 1)
 
 
@@ -76,7 +80,7 @@ def test_a_macvlan() -> None:
 
 
 def test_addresses_and_routes() -> None:
-    four, six, route4, route6 = (decoded(request) for request in requests(LINK)[3:])
+    four, six, route4, route6 = (decoded(request) for request in requests(LINK)[5:])
     assert (four["family"], four["prefixlen"], four["index"]) == (2, 16, 100)
     for name, value in (("LOCAL", "172.17.0.2"), ("ADDRESS", "172.17.0.2"), ("BROADCAST", "172.17.255.255")):
         assert four.get_attr(f"IFA_{name}") == value

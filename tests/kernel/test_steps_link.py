@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from minirt.kernel import call, execute
+from minirt.kernel import call, execute, host
 from minirt.plan import network, publish, text
 from minirt.plan.netlink import Index, Request
 from minirt.plan.step import Fd, Plan, Step
@@ -82,6 +82,30 @@ def test_net_07_the_outer_end_has_no_address_of_its_own() -> None:
         return found
 
     assert inside(body) == []
+
+
+@pytest.mark.skipif(host.facts().kernel < (6, 8), reason="the kernel acts upon a carrier when it comes to it")
+def test_the_first_packet_gets_through() -> None:
+    """Sent at once and once only: the neighbour is known, so nobody asks again for what was lost."""
+
+    def body() -> Any:
+        two, arrived = Two(), []
+        mac = two.on_host(lambda: seen("br0")["mac"])
+        two.on_host(lambda: ip("address add 172.17.0.1/16 dev br0"))
+        with two.on_host(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
+            server.bind(("172.17.0.1", 7))
+            server.settimeout(10)
+            for number in range(60):
+                if number:
+                    two.renew()
+                two.connect(link(master=two.bridge, veth=f"veth{number:07x}", gateways=()))
+                ip(f"neighbour replace 172.17.0.1 lladdr {mac} dev eth0")
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                    client.sendto(b"%d" % number, ("172.17.0.1", 7))
+                arrived.append(int(server.recv(10)))
+        return arrived
+
+    assert inside(body) == list(range(60))
 
 
 def test_two_gateways_and_no_ipv4() -> None:
@@ -153,8 +177,8 @@ def test_the_other_end_goes_with_the_namespace() -> None:
         ({"master": 4711}, 1, EINVAL, "the network's bridge is gone"),
         ({"mtu": 1}, 0, EINVAL, "the kernel does not accept the MTU"),
         ({"mac": "01:00:5e:00:00:01"}, 0, EADDRNOTAVAIL, "the MAC address is a group's"),
-        ({"gateways": ("10.9.8.7",)}, 5, 101, "the gateway is outside of the interface's subnet"),
-        ({"gateways": ("172.17.0.1", "172.17.0.3")}, 6, EEXIST, "another network has brought a default route"),
+        ({"gateways": ("10.9.8.7",)}, 7, 101, "the gateway is outside of the interface's subnet"),
+        ({"gateways": ("172.17.0.1", "172.17.0.3")}, 8, EEXIST, "another network has brought a default route"),
         (
             {"driver": "macvlan", "veth": "", "master": 4711},
             1,

@@ -45,12 +45,25 @@ class Two:
     """This process in a second network namespace, as init is in the container's; `host` is the first."""
 
     def __init__(self) -> None:
-        ip("link set lo up", "link add br0 type bridge", "link set br0 up", "link add lan0 type veth peer lan1")
+        ip(
+            "link set lo up",
+            "link add br0 address 06:00:00:00:00:01 type bridge",
+            "link set br0 up",
+            "link add lan0 type veth peer lan1",
+        )
         self.bridge, self.parent = socket.if_nametoindex("br0"), socket.if_nametoindex("lan0")
         self.slots = run(
             opened("/proc/self/ns/net", "O_RDONLY|O_CLOEXEC", "host-network"), netlink_socket("host-links")
         )
         self.host = self.slots["host-network"]
+        call.unshare("CLONE_NEWNET")
+        self.slots |= run(netlink_socket("links"))
+        self.own = os.open("/proc/self/ns/net", os.O_RDONLY)
+
+    def renew(self) -> None:
+        """Another new namespace, in place of the one before."""
+        os.close(self.own)
+        os.close(self.slots.pop("links"))
         call.unshare("CLONE_NEWNET")
         self.slots |= run(netlink_socket("links"))
         self.own = os.open("/proc/self/ns/net", os.O_RDONLY)

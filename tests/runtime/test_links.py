@@ -72,7 +72,7 @@ def test_it_speaks_with_its_host(bridge: int, box: containers.Box) -> None:
         with peer:
             assert (address, peer.recv(100)) == ("172.17.0.2", b"hello\n")
     assert box.finish() == 0
-    assert [step.op for step in started.plan.steps].count("netlink") == 5
+    assert [step.op for step in started.plan.steps].count("netlink") == 7
     assert gone(VETH)
 
 
