@@ -5,9 +5,10 @@
     <directory>/servers   whom to ask for everything else      read again at SIGHUP
     <directory>/pid       written by dnsmasq as soon as its sockets are bound
 
-dnsmasq runs as a user of its own, in a mount namespace where `directory` lies on /tmp: what leads there belongs to root
-alone. A process is ours if MINIRT_RESOLVER in its environment names the directory: a number that was reused never does.
-The caller holds a lock for each directory. Must not import subprocess, runtime, or pyroute2.
+dnsmasq runs as a user of its own, in a mount namespace where `directory` lies on /tmp (what leads there belongs to root
+alone), and in a cgroup of its own, so that it ends with none of those who started containers. A process is ours if
+MINIRT_RESOLVER in its environment names the directory: a number that was reused never does. The caller holds a lock for
+each directory, whose last part is the network's id. Must not import subprocess, runtime, or pyroute2.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from _signal import SIG_SETMASK, pthread_sigmask  # type: ignore[import-not-found]  # `signal` imports enum, 4 ms
 from errno import ENOENT
 
+from minirt.cgroup import tree
 from minirt.errors import HostError
 from minirt.kernel import call
 from minirt.model.network import BRIDGE
@@ -85,8 +87,7 @@ def stop(directory: str) -> None:
     if running is not None:
         with running:
             running.end()
-    elif os.path.exists(f"{directory}/pid"):
-        _end_all(directory)  # it was killed; its processes for connections over TCP were not
+    _end_all(directory)
     for name in ("pid", "hosts", "servers"):
         try:
             os.unlink(f"{directory}/{name}")
@@ -188,18 +189,11 @@ class _Running:
 
     @classmethod
     def find(cls, directory: str) -> _Running | None:
-        """None: it does not run."""
+        """None: it does not run. The pidfd is opened first, so what is looked at is what is signalled."""
         try:
-            return cls.at(directory, int(_read(f"{directory}/pid") or b"0"))
-        except ValueError:
-            return None
-
-    @classmethod
-    def at(cls, directory: str, pid: int) -> _Running | None:
-        """None: that is another process. The pidfd is opened first, so what is looked at is what is signalled."""
-        try:
+            pid = int(_read(f"{directory}/pid") or b"0")
             pidfd = os.pidfd_open(pid) if pid > 0 else -1
-        except (OverflowError, OSError):
+        except (ValueError, OverflowError, OSError):
             return None
         if f"{_MARK}={directory}".encode() in _read(f"/proc/{pid}/environ").split(b"\0"):
             return cls(pid, pidfd, [os.fsdecode(word) for word in _read(f"/proc/{pid}/cmdline").split(b"\0")[:-1]])
@@ -238,16 +232,15 @@ class _Running:
         self.close()
 
 
-def _end_all(directory: str) -> bool:
-    """Whether anything was left of earlier ones."""
-    found = False
-    for name in os.listdir("/proc"):
-        left = _Running.at(directory, int(name)) if name.isdigit() else None
-        if left is not None:
-            with left:
-                left.end()
-                found = True
-    return found
+def _cgroup(directory: str) -> str:
+    return f"{tree.mount_point()}/{tree.PARENT}/resolver-{os.path.basename(directory)[:12]}"
+
+
+def _end_all(directory: str) -> None:
+    """What may be left of one that was killed: its processes for connections over TCP have its sockets."""
+    path = _cgroup(directory)
+    if tree.kill(path):
+        tree.remove(path, STOP_S)
 
 
 def _is_pending(pid: int, signo: int) -> bool:
@@ -284,13 +277,11 @@ def _program() -> str:
 
 
 def _start(directory: str, network: Network, wanted: list[str]) -> None:
-    """Started, or HostError. What has the address may be left of one that was killed (its processes for connections
-    over TCP), or of a caller that was killed in here: ended first, if there is any."""
     program = _program()
+    _end_all(directory)
     why = _launch(program, directory, wanted)
-    if why and _end_all(directory):
-        why = _launch(program, directory, wanted)
     if why:
+        _end_all(directory)
         raise HostError(
             f'cannot answer names on network "{network.name}": {why}',
             next((remedy for word, remedy in REMEDIES if word in why), "see journalctl -t dnsmasq"),
@@ -301,13 +292,13 @@ def _launch(program: str, directory: str, wanted: list[str]) -> str:
     """ "", or why not. dnsmasq goes into the background by itself; the process that we start ends when its sockets are
     bound and its powers are dropped, or says why it could not."""
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", _MARK: directory}
+    path = _cgroup(directory)
+    cgroup = os.open(tree.create(*os.path.split(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     ours, theirs = os.pipe2(os.O_CLOEXEC)
     try:
-        pid, pidfd = call.clone3("CLONE_NEWNS")
+        pid, pidfd = call.clone3("CLONE_NEWNS", cgroup=cgroup)
         if pid == 0:
             _become(program, wanted, environment, directory, theirs)
-        os.close(theirs)
-        theirs = -1
         try:
             in_time = _ended(pidfd, START_S)
             if not in_time:
@@ -319,9 +310,8 @@ def _launch(program: str, directory: str, wanted: list[str]) -> str:
             return f"it was not ready after {START_S:g} s"
         return "" if code == 0 else _said(ours) or f"dnsmasq ended with {code}"
     finally:
-        os.close(ours)
-        if theirs >= 0:
-            os.close(theirs)
+        for descriptor in (cgroup, ours, theirs):
+            os.close(descriptor)
 
 
 def _said(pipe: int) -> str:

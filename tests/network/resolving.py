@@ -33,7 +33,7 @@ class Site:
     """A network with a client on it, and the outside's name server behind the host. `ensure` starts the resolver."""
 
     def __init__(self, folder: Path, client: namespaces.Namespace, outside: namespaces.Namespace) -> None:
-        self.directory = str(folder / "closed" / "names")
+        self.directory = str(folder / "closed" / folder.name)
         self.log = folder / "asked"
         self.client, self.outside = client, outside
         self.network = bridged("mr-names", GATEWAY, GATEWAY6)
@@ -104,6 +104,7 @@ def made(folder: Path) -> Iterator[Site]:
             try:
                 yield there
                 resolver.stop(there.directory)
+                assert not list(Path("/sys/fs/cgroup").glob(f"**/minirt/resolver-{folder.name[:12]}"))
                 runner.eventually(lambda: not dnsmasqs(there.directory))  # those of TCP connections are told to go
             finally:
                 server.kill()
