@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 
 from minirt.engine import lock, network_db
-from minirt.errors import MinirtError
+from minirt.errors import MinirtError, StepFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,8 +68,12 @@ def drop_elements(engine: Engine, left: Sequence[Endpoint], ports: Sequence[Port
 
     while engine.sockets:
         os.close(engine.sockets.pop())  # later that would wait for the kernel, as csrc/linger.c explains
-    plan = publish.give(firewall.table_name(engine.roots.root), [one for one in left if one.veth], ports)
-    engine.deleting += carry_out(plan).values()
+    table, guarded = firewall.table_name(engine.roots.root), [one for one in left if one.veth]
+    try:
+        made = carry_out(publish.give(table, guarded, ports, at_once=True))
+    except StepFailed:  # flushed, or a killed command was half done: one by one, what is there
+        made = carry_out(publish.give(table, guarded, ports))
+    engine.deleting += made.values()
     if len(engine.deleting) >= MOST_SOCKETS:
         engine.close()
 
