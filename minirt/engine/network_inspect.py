@@ -115,6 +115,12 @@ def settings(engine: Engine, row: Row, record: Record, seen: Seen) -> dict[str, 
     published = publications.bindings(network_db.ports(engine.database, row.id)) if alive else []
     opened = network_flags.exposed(record.options.expose, record.config)
     shown: dict[str, Any] = {
+        "Bridge": "",
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": None,
+        "SecondaryIPv6Addresses": None,
         "SandboxID": row.id if alive else "",
         "SandboxKey": f"/proc/{seen.pid}/ns/net" if alive and seen.pid else "",
         "Ports": publications.mapping(publications.with_open(published, opened)) if alive else {},

@@ -75,7 +75,6 @@ def column(found: Sequence[Binding]) -> str:
             continue
         if group is not None:
             done.append(_group(key, group))
-            del groups[key]
         groups[key] = [one.private, one.private]
     return ", ".join([*done, *(_group(key, group) for key, group in groups.items()), *moved])
 
