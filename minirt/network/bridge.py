@@ -9,6 +9,7 @@ where something has to be made or removed.
 
 from __future__ import annotations
 
+import os
 from errno import EEXIST, ENODEV, EOPNOTSUPP, EPERM
 from struct import Struct
 
@@ -135,33 +136,39 @@ def _make(network: Network, found: Found | None) -> int:
 
     with IPRoute() as route:
         try:
-            if found is None:
-                _refuse_renamed(route, network)
-            index = found.index if found is not None else _new(route, network)
+            if found is not None:
+                _furnish(route, network, found.index)
+                return found.index
+            _refuse_renamed(route, network)
+            index, mine = _new(route, network)
             try:
                 _furnish(route, network, index)
             except BaseException:
-                if found is None:
+                if mine:
                     route.link("del", index=index)
                 raise
         except NetlinkError as error:
             raise _explained(network, error.code, str(error.args[-1])) from error
+        except OSError as error:
+            raise _explained(network, error.errno or 0, os.strerror(error.errno or 0)) from error
     return index
 
 
-def _new(route: Any, network: Network) -> int:
-    """The bare bridge, down. Another minirt may have been faster: then it is that one's, if it is ours."""
+def _new(route: Any, network: Network) -> tuple[int, bool]:
+    """The bare bridge, down, and whether it was made here: another minirt may have been faster."""
     from pyroute2.netlink.exceptions import NetlinkError
 
+    mine = True
     try:
         route.link("add", ifname=network.interface, kind="bridge", address=mac(network))
     except NetlinkError as error:
         if error.code != EEXIST:
             raise
+        mine = False
     found = find(network.interface)
     if found is None or not _is_ours(network, found):
         raise Conflict(f'the interface "{network.interface}" is not minirt\'s', "ip link shows whose it may be")
-    return found.index
+    return found.index, mine
 
 
 def _furnish(route: Any, network: Network, index: int) -> None:
@@ -196,20 +203,25 @@ def _learn_less(index: int) -> None:
 
 def _add_addresses(route: Any, network: Network, index: int) -> None:
     """The gateway's, without duplicate address detection: that waits for a first port, and names are served there."""
+    from pyroute2.netlink.exceptions import NetlinkError
+
     from minirt.network.addresses import prefix
 
-    there = {(message.get_attr("IFA_ADDRESS"), message["prefixlen"]) for message in route.get_addr(index=index)}
     for gateway, subnet in ((network.gateway4, network.subnet4), (network.gateway6, network.subnet6)):
-        if gateway and (gateway, prefix(subnet)) not in there:
+        if gateway:
             more = {"flags": 0x02} if ":" in gateway else {}  # IFA_F_NODAD
-            route.addr("add", index=index, address=gateway, prefixlen=prefix(subnet), **more)
+            try:
+                route.addr("add", index=index, address=gateway, prefixlen=prefix(subnet), **more)
+            except NetlinkError as error:
+                if error.code != EEXIST:
+                    raise
 
 
 def _refuse_renamed(route: Any, network: Network) -> None:
     """Somebody gave our bridge another name: a second one with its addresses would take its packets away."""
     for message in route.get_links():
-        if message.get_attr("IFLA_IFALIAS") == alias(network):
-            name = message.get_attr("IFLA_IFNAME")
+        name = message.get_attr("IFLA_IFNAME")
+        if message.get_attr("IFLA_IFALIAS") == alias(network) and name != network.interface:
             raise Conflict(
                 f'the bridge of network {network.name} was renamed from "{network.interface}" to "{name}"',
                 f"give it its name back: ip link set {name} down; ip link set {name} name {network.interface}",
