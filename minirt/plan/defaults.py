@@ -21,7 +21,11 @@ CAPABILITIES: tuple[str, ...] = (
     "CAP_SYS_CHROOT",
     "CAP_SETFCAP",
 )
-SYSCTL: dict[str, str] = {"net.ipv4.ping_group_range": "0 2147483647"}  # with a network namespace of its own
+# With a network namespace of its own: anybody may ping without CAP_NET_RAW, and any user's server take port 80.
+SYSCTL: dict[str, str] = {
+    "net.ipv4.ping_group_range": "0 2147483647",
+    "net.ipv4.ip_unprivileged_port_start": "0",
+}
 
 # What the kernel tells about the host, or takes from root without asking which namespace. Value: what it is.
 MASKED: dict[str, str] = {
