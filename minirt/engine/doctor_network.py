@@ -12,10 +12,11 @@ import os
 import shutil
 from collections.abc import Iterator
 
-from minirt.engine import network_db
+from minirt.engine import doctor_rules, network_db
 from minirt.engine.db import Database
 from minirt.engine.finding import OK, WARN, Finding
 from minirt.engine.paths import Roots
+from minirt.engine.store import Engine
 from minirt.errors import MinirtError
 from minirt.model.network import BRIDGE, DEFAULT, Network
 from minirt.network import foreign, verdict
@@ -40,7 +41,10 @@ def examine(roots: Roots) -> Iterator[Finding]:
     except MinirtError as error:
         yield Finding("nftables", WARN, f"cannot be listed: {error.message}", error.remedy)
         return
+    yield from doctor_rules.abilities()
     yield from _others(tables, networks)
+    if networks:
+        yield from doctor_rules.standing(Engine(roots))
 
 
 def known(roots: Roots) -> list[Network]:

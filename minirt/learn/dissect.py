@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-from minirt.engine import lifecycle, network_db, network_flags, reconcile, release
+from minirt.engine import lifecycle, naming, network_db, network_flags, reconcile, release
 from minirt.errors import Conflict, InvalidValue
 from minirt.learn import rules, wires
 from minirt.network import addresses, firewall, foreign, port_owner, resolver, verdict
@@ -195,7 +195,7 @@ def _nic(engine: Engine, wire: Wire, host: Space, networks: dict[str, Network], 
             if one.container != owner and other is not None:
                 nic.neighbours.append(f"{other.name} {one.address4 or one.address6}")
         if release.has_names(network):
-            alive = resolver.alive(f"{release.folder(engine)}/{network.id}")
+            alive = resolver.alive(naming.directory(engine, network))
             gateway = network.gateway4 or network.gateway6
             nic.names = f"{gateway}, port 53: dnsmasq" if alive else f"{gateway}, port 53: nobody"
     return nic

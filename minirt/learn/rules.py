@@ -80,8 +80,8 @@ class Listing:
     def element(self, name: str, key: str) -> str:
         """The element of a map, "tcp . 8080 : 172.17.0.2 . 80"; "" if there is none of that key."""
         for entry in self.table.maps.get(name, []):
-            if _words(entry[0]) == key:
-                return f"{key} : {_words(entry[1])}"
+            if foreign.words(entry[0]) == key:
+                return f"{key} : {foreign.words(entry[1])}"
         return ""
 
 
@@ -99,11 +99,3 @@ def listing(family: str, name: str) -> Listing | None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=foreign.TIMEOUT_S)
     found = (_LINE.fullmatch(line) for line in done.stdout.splitlines())
     return Listing(table, {int(match[2]): match[1] for match in found if match and not match[1].endswith("{")})
-
-
-def _words(value: object) -> str:
-    if isinstance(value, dict) and "concat" in value:
-        return " . ".join(str(part) for part in value["concat"])
-    if isinstance(value, dict) and "elem" in value:
-        return _words(value["elem"].get("val"))
-    return str(value)

@@ -110,6 +110,17 @@ def _add(table: Table, kind: str, body: dict[str, Any]) -> None:
         chain.handles.append(body["handle"])
 
 
+def words(value: object) -> str:
+    """An element, or one side of a map's, as nft writes it: "tcp . 8080", "172.17.0.0/16"."""
+    if isinstance(value, dict) and "concat" in value:
+        return " . ".join(words(part) for part in value["concat"])
+    if isinstance(value, dict) and "elem" in value:
+        return words(value["elem"].get("val"))
+    if isinstance(value, dict) and "prefix" in value:
+        return f"{value['prefix']['addr']}/{value['prefix']['len']}"
+    return str(value)
+
+
 def _opaque(table: Table) -> bool:
     return any("xt" in statement for chain in table.chains.values() for rule in chain.rules for statement in rule)
 

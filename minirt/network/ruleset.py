@@ -139,6 +139,19 @@ def script(
     table: str, mark: str, networks: Iterable[Network], endpoints: Iterable[Endpoint], ports: Iterable[Port]
 ) -> str:
     """What `nft -f -` takes: both tables made anew, in one transaction. Other tables are not touched."""
+    sets = elements(networks, endpoints, ports)
+    text = []
+    for family, body in (("inet", INET), ("bridge", BRIDGE)):
+        filled = _ELEMENTS.sub(lambda place: _listed(sets.get(place[1], {})), body)
+        text.append(f"table {family} {table} {{ }}\ndelete table {family} {table}\n")
+        text.append(f"table {family} {table} {{\n{filled.replace('MARK', mark)}}}\n")
+    return "".join(text)
+
+
+def elements(
+    networks: Iterable[Network], endpoints: Iterable[Endpoint], ports: Iterable[Port]
+) -> dict[str, dict[str, str]]:
+    """What the sets and maps hold, {name: {key: data, "" in a set}}."""
     sets = _networks(networks)
     for name, values in publish.elements(list(endpoints), list(ports)).items():
         _, key, data = publish.LAYOUTS[name]
@@ -146,12 +159,7 @@ def script(
         for value in values:
             words = [_word(name, kind, one) for kind, one in zip((*key, *data), value, strict=True)]
             members.setdefault(" . ".join(words[: len(key)]), " . ".join(words[len(key) :]) if data else "")
-    text = []
-    for family, body in (("inet", INET), ("bridge", BRIDGE)):
-        filled = _ELEMENTS.sub(lambda place: _listed(sets.get(place[1], {})), body)
-        text.append(f"table {family} {table} {{ }}\ndelete table {family} {table}\n")
-        text.append(f"table {family} {table} {{\n{filled.replace('MARK', mark)}}}\n")
-    return "".join(text)
+    return sets
 
 
 def _listed(members: dict[str, str]) -> str:

@@ -6,7 +6,9 @@ Wherever doctor says that packets are dropped, or are not, real ones go that way
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -15,9 +17,11 @@ from pathlib import Path
 import pytest
 
 import namespaces
+import runner
 from minirt.engine import doctor_network
 from minirt.engine.finding import OK, WARN, Finding
 from minirt.engine.paths import Roots
+from runner import Minirt
 
 OUTSIDE = "192.0.2.2"
 
@@ -96,7 +100,7 @@ def obey(found: list[Finding]) -> None:
 @pytest.mark.usefixtures("router")
 @pytest.mark.parametrize("tool", ["iptables-nft", "iptables-legacy"])
 def test_a_policy_of_iptables(roots: Roots, tool: str) -> None:
-    assert reaches()
+    assert runner.eventually(reaches)
     assert chains(roots) == []
     for words in ("-P FORWARD DROP", "-A FORWARD -i docker0 -j ACCEPT"):
         sh(tool, *words.split())
@@ -108,7 +112,7 @@ def test_a_policy_of_iptables(roots: Roots, tool: str) -> None:
     assert finding.what.endswith(": minirt0")
     obey([finding])
     assert chains(roots) == []
-    assert reaches()
+    assert runner.eventually(reaches)
 
 
 @pytest.mark.usefixtures("router")
@@ -122,7 +126,7 @@ def test_docker(roots: Roots) -> None:
     assert "iptables -I DOCKER-USER -i minirt0 -j ACCEPT" in finding.remedy
     obey([finding])
     assert chains(roots) == []
-    assert reaches()
+    assert runner.eventually(reaches)
 
 
 @pytest.mark.usefixtures("router")
@@ -139,7 +143,7 @@ def test_a_table_of_nft(roots: Roots) -> None:
     assert "answers" not in finding.what
     obey([finding])
     assert chains(roots) == []
-    assert reaches()
+    assert runner.eventually(reaches)
 
 
 @pytest.mark.usefixtures("router")
@@ -150,7 +154,7 @@ def test_rules_that_decide_by_what_doctor_does_not_know(roots: Roots) -> None:
                        ip daddr 203.0.113.0/24 accept; }
     }"""
     sh("nft", "-f", "-", text=rules)
-    assert reaches()
+    assert runner.eventually(reaches)
     (finding,) = chains(roots)
     assert "may drop" in finding.what
 
@@ -187,3 +191,75 @@ def test_legacy_that_cannot_be_read(roots: Roots, monkeypatch: pytest.MonkeyPatc
         finding = by_name(roots)["iptables ip"]
     assert finding.status == WARN
     assert finding.remedy
+
+
+# What minirt itself keeps there
+
+
+def networks(minirt: Minirt) -> list[str]:
+    """What the command says about networks, without its remedies."""
+    lines = minirt("doctor").lines
+    return [line for line in lines if line.partition("networks ")[0] in ("ok    ", "warn  ")]
+
+
+def sleeper(minirt: Minirt, *options: str) -> None:
+    minirt.ok("run", "-d", *options, "--rootfs", minirt.rootfs, "sleep", "1000")
+
+
+def test_abilities(roots: Roots) -> None:
+    with namespaces.host():
+        before = subprocess.run(["ip", "link"], capture_output=True, text=True).stdout
+        found = by_name(roots)
+        assert [found[kind].status for kind in ("bridge", "veth", "macvlan", "nftables")] == [OK] * 4
+        assert subprocess.run(["ip", "link"], capture_output=True, text=True).stdout == before
+        listed = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True)
+        assert (listed.returncode, listed.stdout) == (0, "")
+
+
+def test_networks_in_place(networked: Minirt) -> None:
+    networked.ok("network", "create", "--ipv6", "front")
+    networked.ok("network", "create", "--internal", "--ipv6", "back")
+    sleeper(networked, "--network", "front", "--network", "back", "-p", "8080:80", "-p", "[::1]:81:81/udp")
+    (line,) = networks(networked)
+    assert line.endswith("rules, bridges and resolvers of 1 running containers are in place"), line
+
+
+def test_rules_that_somebody_flushed(networked: Minirt) -> None:
+    sleeper(networked)
+    sh("nft", "flush", "ruleset")
+    (line,) = networks(networked)
+    assert "are gone or changed" in line
+    networked.ok("network", "reload")
+    assert "in place" in networks(networked)[0]
+
+
+@pytest.mark.parametrize("family", ["inet", "bridge"])
+def test_elements_that_somebody_took_out(networked: Minirt, family: str) -> None:
+    sleeper(networked, "-p", "8080:80")
+    listed = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout
+    table = next(line.split()[2] for line in listed.splitlines() if line.startswith(f"table {family} minirt"))
+    name = {"inet": "ports4", "bridge": "guarded"}[family]
+    sh("nft", "flush", {"inet": "map", "bridge": "set"}[family], family, table, name)
+    (line,) = networks(networked)
+    assert f"{name} of table {table} lacks 1 of 1 elements" in line, line
+    networked.ok("network", "reload")
+    assert "in place" in networks(networked)[0]
+
+
+def test_a_bridge_that_is_gone_and_one_that_is_down(networked: Minirt) -> None:
+    sleeper(networked)
+    bridge = next(path.parent.name for path in Path("/sys/class/net").glob("*/bridge"))
+    sh("ip", "link", "set", bridge, "down")
+    assert f'the bridge {bridge} of the network "bridge" is down' in networks(networked)[0]
+    sh("ip", "link", "delete", bridge)
+    assert "is gone" in networks(networked)[0]
+
+
+def test_a_resolver_that_is_gone(networked: Minirt) -> None:
+    networked.ok("network", "create", "front")
+    sleeper(networked, "--network", "front")
+    (pid,) = Path(networked.state, "networks").glob("*/pid")
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+    assert 'nobody answers for names on the network "front"' in networks(networked)[0]
+    networked.ok("network", "reload")
+    assert "in place" in networks(networked)[0]
