@@ -45,6 +45,10 @@ class Site:
         with self.client:
             return dns.ask(name, kind, **({"server": GATEWAY} | options))  # type: ignore[arg-type]
 
+    def silent(self, name: str) -> bool:
+        with self.client:
+            return dns.silent(name, server=GATEWAY)
+
     def asked(self) -> list[str]:
         """The names that the outside was asked for."""
         return [line.split()[0] for line in self.log.read_text().splitlines()]

@@ -16,6 +16,7 @@ import pytest
 import exchange
 import resolving
 import runner
+import world
 from minirt.errors import HostError
 from minirt.network import resolver
 from resolving import GATEWAY, Site, dnsmasqs
@@ -124,6 +125,20 @@ def test_left_by_a_caller_that_was_killed(site: Site) -> None:
     site.ensure({"172.30.0.2": ["new"]})
     assert dnsmasqs(site.directory) == [site.pid] != [pid]
     assert site.ask("new").answers == ["172.30.0.2"]
+
+
+def test_bridge_was_made_again(site: Site) -> None:
+    """Somebody deletes the bridge, and a start on the network makes it again: the resolver binds it by itself."""
+    site.ensure()
+    pid = site.pid
+    world.ip(
+        "link del mr-names", "link add mr-names type bridge", f"address add {GATEWAY}/24 dev mr-names",
+        "link set mr-names up", "link set mr-namesp up master mr-names",
+    )  # fmt: skip
+    site.ensure()
+    assert site.pid == pid
+    runner.eventually(lambda: not site.silent("api"))
+    assert site.ask("api").answers == ["172.30.0.2", "172.30.0.3"]
 
 
 def test_of_another_version(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
