@@ -10,6 +10,12 @@ from minirt.engine.publications import Binding
 from minirt.model.network import Port
 
 
+SEVERAL = (
+    "7/tcp, 9000-9001/tcp, 127.0.0.1:81->81/tcp, 0.0.0.0:82-83->82-83/tcp, [::]:82-83->82-83/tcp, "
+    "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp"
+)
+
+
 @pytest.fixture(autouse=True)
 def speaks_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publications, "IPV6", "/dev/null")
@@ -42,8 +48,7 @@ def test_host_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             [("tcp", "", 8080, 80), ("tcp", "127.0.0.1", 81, 81), ("tcp", "", 82, 82), ("tcp", "", 83, 83)],
             ["7/tcp", "9000/tcp", "9001/tcp"],
-            "7/tcp, 9000-9001/tcp, 127.0.0.1:81->81/tcp, 0.0.0.0:82-83->82-83/tcp, [::]:82-83->82-83/tcp, "
-            "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp",
+            SEVERAL,
         ),
         ([("udp", "::1", 53, 53), ("udp", "::1", 54, 54)], [], "[::1]:53-54->53-54/udp"),
     ],
