@@ -24,6 +24,7 @@ urllib urllib.parse urllib3 uuid warnings weakref zipfile zlib""".split()
 COMMANDS = (
     ("run", "--rm", "localhost/busybox", "true"),
     ("run", "--rm", "--network", "none", "localhost/busybox", "true"),
+    ("run", "--rm", "--network", "own", "localhost/busybox", "true"),
     ("run", "-d", "--name", "hot", "-p", "127.0.0.1:8080:80", "localhost/busybox", "sleep", "1000"),
     ("ps",),
     ("port", "hot"),
@@ -64,7 +65,8 @@ def imported(minirt: runner.Minirt, argv: tuple[str, ...]) -> set[str]:
 
 @pytest.fixture
 def warm(networked: runner.Minirt) -> runner.Minirt:
-    """A minirt whose embedded image, caches and default network exist, as they do from the second command on."""
+    """A minirt whose embedded image, caches, default network and a user network exist."""
+    networked.ok("network", "create", "own")
     networked.ok("run", "--rm", "localhost/busybox", "true")
     return networked
 
