@@ -13,7 +13,6 @@ from __future__ import annotations
 from struct import Struct, pack_into
 
 from minirt.errors import InvalidValue
-from minirt.kernel import netlink
 from minirt.kernel._csrc import lib
 from minirt.plan.netlink import Batch, Request, Socket
 from minirt.plan.step import Blob, Caps, Fd, Flags, Gids, Plan, Step, Strings
@@ -138,6 +137,8 @@ class _Writer:
         if isinstance(argument, Gids):
             return self.data(Struct(f"@{len(argument)}I").pack(*argument))
         if isinstance(argument, Socket):
+            from minirt.kernel import netlink
+
             return self.data(netlink.socket_address(argument))
         if isinstance(argument, bytes | bytearray):
             return self.data(bytes(argument))
@@ -146,6 +147,8 @@ class _Writer:
     def request(self, at: int, request: Request | Batch) -> tuple[int, int, int]:
         """Where a request lies, how long it is, and where in it the number of a descriptor belongs. No two steps of
         a plan use the same sequence numbers, so that none takes the answer to another for its own."""
+        from minirt.kernel import netlink
+
         sequence = (at // STEP.size + 1) * netlink.SEQUENCES
         data, descriptor = netlink.encode(request, sequence & 0xFFFFFFFF, number)
         return (*self.data(data), descriptor)

@@ -3,7 +3,7 @@
 
     {RTM_NEWLINK, eth0, index 100, mac 02:42:ac:11:00:02, veth, peer {veth1a2b3c4, netns host-network}, up}
     {RTM_NEWADDR, eth0, 172.17.0.2/16, broadcast 172.17.255.255}
-    {NFT_MSG_NEWSETELEM, inet minirt ports4, tcp . 8080 : 172.17.0.2 . 80}
+    {NFT_MSG_NEWSETELEM, bridge minirt: guarded {veth1a2b3c4}, inet minirt: ports4 {tcp . 8080 : 172.17.0.2 . 80}}
 
 Derived from the value, as plan/text.py does it for every other argument. Pure; must not import kernel.
 """
@@ -30,8 +30,7 @@ _INLINE = ("IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_AF_SPEC", "AF_INET6")  # wha
 
 def describe(request: Request | Batch) -> str:
     if isinstance(request, Batch):
-        shown = ", ".join(map(_elements, request))
-        return f"[{shown}]" if len(request) > 1 else shown
+        return _batch(request)
     header, attributes = request.header, request.attributes
     first = [pair for pair in attributes if pair[0] == "IFLA_IFNAME"]  # what it is about, before what shall be of it
     parts = [request.type, *_attributes(tuple(first))]
@@ -56,7 +55,8 @@ def _attributes(attributes: tuple[tuple[str, object], ...], prefix: object = Non
 
 def _pair(name: str, value: object) -> str:
     """One that is in no table here is shown by the kernel's name, so that nothing that is sent is left out."""
-    return f"{_WORDS.get(name, name + ' ')}{_value(value)}"
+    word = _WORDS.get(name, name + " ")
+    return _value(value) if name == "ifi_index" and isinstance(value, Index) else f"{word}{_value(value)}"
 
 
 def _value(value: object) -> str:
@@ -67,15 +67,24 @@ def _value(value: object) -> str:
     return _safe(str(value))
 
 
+def _batch(batch: Batch) -> str:
+    """The sets of one table behind its name, as nft(8) writes them."""
+    table, parts = "", []
+    for elements in batch:
+        place = f"{elements.family} {elements.table}: " if elements.family != table else ""
+        table = elements.family
+        parts.append(f"{place}{elements.set} {{{_elements(elements)}}}")
+    return "{" + ", ".join([batch[0].type, *parts]) + "}"
+
+
 def _elements(elements: Elements) -> str:
     """The first of them, and how many there are besides."""
     width, shown = len(elements.key), []
     for values in elements.elements[:_ELEMENTS_SHOWN]:
         key, data = " . ".join(map(str, values[:width])), " . ".join(map(str, values[width:]))
-        shown.append(f"{key} : {data}" if data else key)
+        shown.append(_safe(f"{key} : {data}" if data else key))
     more = len(elements.elements) - len(shown)
-    place = f"{elements.family} {elements.table} {elements.set}"
-    return "{" + ", ".join([elements.type, place, *map(_safe, shown), *([f"{more} more"] if more > 0 else [])]) + "}"
+    return ", ".join([*shown, *([f"{more} more"] if more > 0 else [])])
 
 
 def _safe(text: str) -> str:

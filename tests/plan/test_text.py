@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from minirt.plan import compile as compiler
-from minirt.plan import text
+from minirt.plan import network, text
 from minirt.plan.facts import RootFacts
 from minirt.plan.hints import HINTS, KIND_HINTS, REQUEST_HINTS
+from minirt.plan.netlink import Batch, Elements, Request, Socket
 from minirt.plan.step import CWD, Blob, Caps, Fd, Flags, Gids, Plan, Step, Strings
 from specimens import HOST, context, spec
 
@@ -43,6 +44,23 @@ OPS = (Path(__file__).parents[2] / "csrc/ops.h").read_text()
         (Step("seccomp", Flags("A"), Flags("0"), Blob(b"", "default")), "seccomp(A, 0, <default>)"),
         (Step("pipe2", Flags("O_CLOEXEC"), out=("r", "w")), "pipe2(O_CLOEXEC) = r, w"),
         (Step("prlimit64", Flags("RLIMIT_CORE"), 0, (1 << 64) - 1), "prlimit64(RLIMIT_CORE, 0, RLIM_INFINITY)"),
+        (Step("bind", Fd("port-0"), Socket("0.0.0.0", 80)), "bind(port-0, 0.0.0.0:80)"),
+        (Step("bind", Fd("port-0"), Socket("::1", 80)), "bind(port-0, [::1]:80)"),
+        (
+            Step("netlink", Fd("links"), network.name_the_host()),
+            "netlink(links, {RTM_NEWNSID, number 0, host-network})",
+        ),
+        (
+            Step("netlink", Fd("links"), Request("RTM_NEWLINK", "0", {"ifi_index": 5}, (("IFLA_NOSUCH", "a\x1b[m"),))),
+            "netlink(links, {RTM_NEWLINK, index 5, IFLA_NOSUCH a?[m})",
+        ),
+        (
+            Step("netlink", Fd("filter"), Batch((
+                Elements("NFT_MSG_NEWSETELEM", "inet", "minirt", "numbers", ("inet_service",), (),
+                         tuple((port,) for port in range(9))),
+            ))),
+            "netlink(filter, {NFT_MSG_NEWSETELEM, inet minirt: numbers {0, 1, 2, 3, 5 more}})",
+        ),
         (
             Step("execve", "/bin/sh", Strings(("sh", "-c", 'echo "x"\n')), Strings(("SECRET=1",))),
             'execve("/bin/sh", ["sh", "-c", "echo \\"x\\"\\n"], <1 variable>)',
@@ -98,6 +116,18 @@ def test_any_errno_of_any_step_can_be_told() -> None:
         for errno in (EPERM, ENOENT, EINVAL, 133, 9999):
             message, remedy = text.failure(plan, index, errno)
             assert message.startswith(f"step {index + 1} of ") and "see " in remedy and "\n" not in message
+
+
+def test_what_a_request_asks_for_says_more_than_that_it_asks() -> None:
+    link = network.Link("bridge", "eth0", 100, "", 0, "veth1", 3, (("10.0.0.2", 24),), ("10.0.0.1",))
+    steps = tuple(Step("netlink", socket, request, kind="network") for socket, request in network.requests(link))
+    told = [text.failure(Plan(steps), index, EINVAL)[0].partition("; usually ")[2] for index in (0, 1, 5)]
+    assert told == [
+        "the kernel does not accept the MTU or the name",
+        "the network's bridge is gone",
+        "the address is not one that an interface can have",
+    ]
+    assert "CAP_NET_ADMIN" in text.failure(Plan(steps), 0, EPERM)[0]
 
 
 def test_hints_name_calls_and_errors_that_exist() -> None:
