@@ -45,6 +45,8 @@ def connect(engine: Engine, ref: str, container: str, wanted: Wanted) -> None:
                 f"endpoint with name {row.name} already exists in network {network.name}",
                 f"see its networks: minirt inspect {row.name}",
             )
+        for half_made in network_db.endpoints(engine.database, settled.id, network.id):
+            _detach(engine, settled, network, half_made, force=True)  # of a connect that was killed
         if settled.status in lifecycle.ALIVE:
             _attach(engine, settled, network, wanted)
             connection.write_files(engine, settled, record)
@@ -66,7 +68,7 @@ def disconnect(engine: Engine, ref: str, container: str, force: bool = False) ->
             raise _not_connected(row, ref)
         asked = network_flags.wanted(record.options)
         kept = [one for one in asked if not _is(engine, one, network)]
-        there = [one for one in network_db.endpoints(engine.database, settled.id) if one.network == network.id]
+        there = network_db.endpoints(engine.database, settled.id, network.id)
         if len(kept) == len(asked) and not there:
             raise _not_connected(row, network.name)
         for endpoint in there:

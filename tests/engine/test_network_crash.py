@@ -11,7 +11,7 @@ import time
 import pytest
 
 import traces
-from runner import Minirt
+from runner import Minirt, eventually
 
 
 def networks(mine: Minirt) -> list[dict[str, object]]:
@@ -75,6 +75,33 @@ def test_killed_anywhere(networked: Minirt, verb: str) -> None:
             networked.ok("network", "rm", "lab")
         networked.ok("network", "reload")
         assert bridges() == in_the_rules() <= {default}
+
+
+@pytest.mark.parametrize("verb", ["connect", "disconnect"])
+def test_connection_killed_anywhere(networked: Minirt, verb: str) -> None:
+    """A SIGKILL at twelve moments of the command: the same command, or its opposite, then does the rest."""
+    networked.ok("network", "create", "lab")
+    networked.ok("run", "-d", "--name", "web", "localhost/busybox", "sleep", "1000")
+    before = traces.count(networked)
+    networked.ok("network", "connect", "lab", "web")
+    began = time.monotonic()
+    networked.ok("network", "disconnect", "lab", "web")
+    takes_s = time.monotonic() - began
+    for number in range(12):
+        if verb == "disconnect":
+            networked.ok("network", "connect", "lab", "web")
+        child = networked.start("network", verb, "lab", "web")
+        time.sleep(takes_s * (number + 1) / 12)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        if verb == "disconnect":
+            networked("network", "disconnect", "lab", "web")  # it may have been done
+        again = networked("network", "connect", "lab", "web")
+        assert again.code == 0 or "already exists in network lab" in again.stderr, again
+        assert networked.ok("exec", "web", "ls", "/sys/class/net").split() == ["eth0", "eth1", "lo"]
+        networked.ok("network", "disconnect", "lab", "web")
+        assert networked.ok("exec", "web", "ls", "/sys/class/net").split() == ["eth0", "lo"]
+        eventually(lambda: not traces.more(before, traces.count(networked)))
 
 
 def in_the_rules() -> set[str]:

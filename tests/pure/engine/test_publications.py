@@ -9,7 +9,6 @@ from minirt.engine import publications
 from minirt.engine.publications import Binding
 from minirt.model.network import Port
 
-
 SEVERAL = (
     "7/tcp, 9000-9001/tcp, 127.0.0.1:81->81/tcp, 0.0.0.0:82-83->82-83/tcp, [::]:82-83->82-83/tcp, "
     "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp"
