@@ -68,20 +68,21 @@ class Taken:
     def serve(self, started: Started) -> None:
         """Hand the published ports' sockets to a proxy that lives as long as the container's first process: the
         monitor may go on as whoever cleans up. A container that cannot be served is ended."""
-        served = [
-            (fd, port.protocol, port.target4 if family == "4" else port.target6 or port.target4, port.container_port)
-            for fd, port, family in self.sockets
-        ]
-        if not served:
+        if not self.sockets:
             return
         from minirt.kernel import process, proxy
 
+        served = []
+        for fd, port, family in self.sockets:
+            first, second = (port.target4, port.target6) if family == "4" else (port.target6, port.target4)
+            served.append((fd, port.protocol, first or second, port.container_port))
         try:
             watch = process.open_pidfd(started.pid, started.start_ticks)
             if watch < 0:
                 return  # it has ended already
             try:
-                proxy.spawn(served, watch)
+                for begin in range(0, len(served), proxy.SOCKETS):
+                    proxy.spawn(served[begin : begin + proxy.SOCKETS], watch)
             finally:
                 os.close(watch)
         except (OSError, MinirtError):

@@ -7,6 +7,7 @@ the installed launcher's is (-I -S).
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -42,7 +43,8 @@ MAIN = "import sys; sys.path[:0] = {path!r}; from minirt.cli.main import main; s
 
 def package_path() -> list[str]:
     """Where minirt and its cffi come from: the source tree in development, site-packages when installed."""
-    places = [str(source.TOP)] if len(runner.program()) > 1 else []
+    in_development = len(runner.program()) > 1 or "MINIRT_PROGRAM" in os.environ
+    places = [str(source.TOP)] if in_development else []
     return places + [place for place in sys.path if "site-packages" in place]
 
 
