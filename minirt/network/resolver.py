@@ -36,7 +36,6 @@ INSIDE = "/tmp"  # where dnsmasq sees its directory; every system has one
 HOST_RESOLVERS = "/etc/resolv.conf"  # the host's: dnsmasq runs there, so servers on loopback are reached too
 CACHED_NAMES = 1000
 MOST_QUERIES = 150  # under way to the host's resolvers at once; more are refused
-MOST_CONNECTIONS = 20  # over TCP, a process each
 START_S = 10.0
 STOP_S = 2.0
 RELOAD_S = 1.0
@@ -132,7 +131,7 @@ def arguments(network: Network, follow_host: bool) -> list[str]:
         "--conf-file=/dev/null", "--no-hosts", f"--addn-hosts={INSIDE}/hosts", f"--servers-file={INSIDE}/servers",
         "--bind-dynamic", f"--interface={network.interface}", "--except-interface=lo", f"--pid-file={INSIDE}/pid",
         f"--cache-size={CACHED_NAMES}", f"--dns-forward-max={MOST_QUERIES}",
-        f"--max-tcp-connections={MOST_CONNECTIONS}", "--domain-needed", "--no-ident",
+        "--domain-needed", "--no-ident",
     ]  # fmt: skip
     words += [f"--rev-server={subnet}" for subnet in (network.subnet4, network.subnet6) if subnet]  # asked of nobody
     if network.internal:

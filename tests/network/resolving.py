@@ -108,7 +108,7 @@ def made(folder: Path) -> Iterator[Site]:
             try:
                 yield there
                 resolver.stop(there.directory)
-                assert not list(Path("/sys/fs/cgroup").glob(f"**/minirt/resolver-{folder.name[:12]}"))
+                assert not Path(resolver._cgroup(there.directory)).exists()
                 runner.eventually(lambda: not dnsmasqs(there.directory))  # those of TCP connections are told to go
             finally:
                 server.kill()
