@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 EXAMPLES = {"ip": "203.0.113.1", "ip6": "2001:db8::1"}
 """Where the drawn packet goes unless --to says otherwise: nowhere (RFC 5737, RFC 3849)."""
 HTTPS = 443
+FORWARDED, LOCAL, BRIDGED = "forwarded", "local", "bridged"
+HOOKS = {
+    FORWARDED: ("prerouting", "forward", "postrouting"),
+    LOCAL: ("prerouting", "input"),
+    BRIDGED: ("prerouting", "forward", "postrouting"),
+}
+BRIDGE_FILTERED = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+"""br_netfilter: "1" if what stays within a bridge passes the chains of ip and ip6, too."""
 
 
 class Nic:
@@ -49,16 +57,19 @@ class Nic:
 
 
 class Out:
-    """The way of a new connection's first packet to `destination`. inside: what the container's routes say; way: what
-    the host's say. passages: by hook, in the order of the way. source: its address inside; seen: outside. answer: what
-    the forward chains do with what comes back. others: foreign chains on the forward hook, "family table chain"."""
+    """The way of a new connection's first packet to `destination`. kind: "forwarded" into the world, "local" to the
+    host itself, "bridged" to a neighbour on the same network. inside: what the container's routes say; way: what the
+    host's say. uplink: the interface that it leaves by. passages: by hook, in the order of the way. source: its address
+    inside; seen: outside. answer: what the forward chains do with what comes back. others: foreign chains on the
+    forward hook, "family table chain"."""
 
     __slots__ = (
-        "answer", "destination", "inside", "interface", "others", "passages", "seen", "source", "uplink", "way",
+        "answer", "destination", "inside", "interface", "kind", "others", "passages", "seen", "source", "uplink", "way",
     )  # fmt: skip
 
     def __init__(self, destination: str, inside: Way) -> None:
         self.destination = destination
+        self.kind = FORWARDED
         self.inside = inside
         self.interface = inside.interface
         self.source = ""
@@ -156,7 +167,7 @@ def _open(engine: Engine, row: Row) -> int:
 def _fill(engine: Engine, picture: Picture, descriptor: int, owner: str, destination: str, family: str) -> Picture:
     wanted = (destination,) if destination else (EXAMPLES["ip"], EXAMPLES["ip6"])
     inside = wires.space(descriptor, wanted)
-    host = wires.here(wanted)
+    host = wires.here((*wanted, *EXAMPLES.values()))
     picture.namespace, picture.host, picture.routes = inside.name, host.name, inside.routes
     picture.table = firewall.table_name(engine.roots.root)
     if inside.name == host.name:
@@ -167,7 +178,7 @@ def _fill(engine: Engine, picture: Picture, descriptor: int, owner: str, destina
     picture.whole = all(tables.values()) or all(nic.bridge is None for nic in picture.nics)
     way = next((inside.ways[one] for one in wanted if inside.ways[one].interface), inside.ways[wanted[0]])
     target = next(one for one in wanted if inside.ways[one] is way)
-    picture.out = _out(picture, host, tables, way, target)
+    picture.out = _out(engine, picture, host, tables, way, target)
     for port in network_db.ports(engine.database, owner):
         picture.ports.append(_way_in(picture, port, host, tables["inet"]))
     return picture
@@ -204,7 +215,9 @@ def _nic(engine: Engine, wire: Wire, host: Space, networks: dict[str, Network], 
 # The way out
 
 
-def _out(picture: Picture, host: Space, tables: dict[str, Listing | None], inside: Way, destination: str) -> Out:
+def _out(
+    engine: Engine, picture: Picture, host: Space, tables: dict[str, Listing | None], inside: Way, destination: str
+) -> Out:
     out = Out(destination, inside)
     nic = next((one for one in picture.nics if one.wire.name == inside.interface), None)
     if nic is None or nic.host is None:
@@ -216,31 +229,55 @@ def _out(picture: Picture, host: Space, tables: dict[str, Listing | None], insid
         return out
     out.way = wires.forwarded(destination, out.source, nic.bridge, host)
     out.uplink = host.named(out.way.interface)
-    packet = _first(nic, out, family)
     inet, bridge = tables["inet"], tables["bridge"]
+    if out.way.local:
+        out.kind, out.uplink = LOCAL, nic.bridge
+    elif out.uplink is nic.bridge:
+        out.kind, out.uplink = BRIDGED, _port_of(engine, nic, host, destination)
+    packet = _first(nic, out, family)
     if bridge is not None:
         framed = _first(nic, out, family)
         framed.iif = nic.host.name
         out.passages += bridge.passages("prerouting", framed)
-    if inet is not None:
-        for hook in ("prerouting", "forward", "postrouting"):
-            out.passages += inet.passages(hook, packet)
-            if out.passages[-1].verdict == verdict.DROP:
+    if inet is not None and (out.kind != BRIDGED or _is_filtered()):
+        for hook in HOOKS[out.kind]:
+            if out.passages and out.passages[-1].verdict == verdict.DROP:
                 break
+            out.passages += inet.passages(hook, packet)
+    if inet is not None and out.kind == FORWARDED:
         back = Packet(out.way.interface, nic.bridge.name, "established", family=family, protocol="tcp", port=HTTPS)
         back.source, back.destination = destination, out.source
         out.answer = inet.passages("forward", back)
+        out.others = _others(packet)
     out.seen = _seen(out, host, destination)
-    out.others = _others(packet)
     return out
+
+
+def _is_filtered() -> bool:
+    try:
+        with open(BRIDGE_FILTERED) as file:
+            return file.read().strip() == "1"
+    except OSError:
+        return False
+
+
+def _port_of(engine: Engine, nic: Nic, host: Space, address: str) -> Wire | None:
+    """The bridge's port behind which an address of the same network is; None: nobody has it, or not by minirt."""
+    assert nic.bridge is not None
+    for one in network_db.endpoints(engine.database):
+        wire = host.named(one.veth) if address in (one.address4, one.address6) else None
+        if wire is not None and wire.master == nic.bridge.index:
+            return wire
+    return None
 
 
 def _first(nic: Nic, out: Out, family: str) -> Packet:
     """A new connection to a web server."""
     assert nic.bridge is not None and out.way is not None
+    oif = "" if out.kind == LOCAL else out.way.interface
     return Packet(
-        nic.bridge.name, out.way.interface, "new", protocol="tcp", port=HTTPS, family=family, source=out.source,
-        destination=out.destination, mac=nic.wire.mac, local=False,
+        nic.bridge.name, oif, "new", protocol="tcp", port=HTTPS, family=family, source=out.source,
+        destination=out.destination, mac=nic.wire.mac, local=out.kind == LOCAL,
     )  # fmt: skip
 
 
@@ -294,9 +331,8 @@ def _way_in(picture: Picture, port: Port, host: Space, inet: Listing | None) -> 
 
 def _arrival(picture: Picture, port: Port, host: Space, inet: Listing) -> list[Passage]:
     """The hooks that a connection from outside passes."""
-    out = picture.out
-    uplink = out.uplink if out is not None else None
     family = "ip" if port.target4 and ":" not in port.host_address else "ip6"
+    uplink = host.named(host.ways[EXAMPLES[family]].interface)
     own = port.host_address or next(iter(_of_family(uplink, family)), "") if uplink else port.host_address
     packet = Packet(
         uplink.name if uplink else "", "", "new", protocol=port.protocol, port=port.host_port, family=family,

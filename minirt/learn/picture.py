@@ -26,6 +26,7 @@ MEANINGS = {
     ("filter", "prerouting"): "before everything else",
     ("nat", "prerouting"): "published ports: new connections to addresses of this host",
     ("filter", "forward"): "what may pass from one network to another",
+    ("filter", "input"): "what this host itself takes",
     ("nat", "postrouting"): "under which address it leaves",
 }
 
@@ -223,8 +224,32 @@ def _host(sheet: Sheet, picture: Picture, nic: Nic, out: Out) -> None:
     _interface(sheet, nic.bridge, _around(nic), leaving=True)
     before = [one for one in out.passages if one.hook == "prerouting" and one.family == "inet"]
     after = [one for one in out.passages if one.hook != "prerouting"]
+    if out.kind == "bridged":
+        _bridged(sheet, picture, out, before + after)
+        return
     _passages(sheet, f"table inet {picture.table}", before)
+    if out.kind == "local":
+        sheet.along(f"route: {out.destination} is this host itself")
+        _passages(sheet, "the same table, after the route is known", after)
+        sheet.close(leaving=False)
+        return
     _routed(sheet, out, after)
+
+
+def _bridged(sheet: Sheet, picture: Picture, out: Out, passages: list[Passage]) -> None:
+    """To a neighbour on the same bridge: nothing is routed."""
+    if passages:
+        _passages(sheet, f"br_netfilter is on: table inet {picture.table} sees bridged packets, too", passages)
+    if out.uplink is None:
+        sheet.along(f"nobody that minirt knows has {out.destination}: the bridge asks all its ports (ARP)")
+        sheet.close(leaving=False)
+        return
+    if any(one.verdict != "accept" for one in out.passages):
+        sheet.close(leaving=False)
+        return
+    _interface(sheet, out.uplink, [f"port {out.uplink.port} of the same bridge, {out.uplink.state}"])
+    sheet.close()
+    sheet.between(f"to {out.destination}, from {out.seen}", "▼")
 
 
 def _around(nic: Nic) -> list[str]:
@@ -330,7 +355,8 @@ def _entrance(entrance: Entrance, nic: Nic) -> str:
     for name in entrance.missing:
         text += f"    {name}: no element of this port: minirt network reload\n"
     if entrance.proxy:
-        text += f"  from the host to loopback: {plain(entrance.proxy)} holds the port and relays to {target}\n"
+        relays = f"{plain(entrance.proxy)} holds the port and relays to {target}:{port.container_port}"
+        text += f"  from the host to loopback: {relays}\n"
     else:
         text += "  from the host to loopback: nobody holds the port\n"
     return text

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PORT_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")
 """linux/if_bridge.h, BR_STATE_…"""
+RTN_LOCAL = 2  # linux/rtnetlink.h
 KEPT = 128
 """A namespace of the container's own may hold any number of interfaces, addresses and routes."""
 
@@ -58,15 +59,18 @@ class Wire:
 
 class Way:
     """Where the kernel would send a packet. interface: "" if nowhere, and reason says why; gateway: "" if it is a
-    neighbour; source: the address that it would have."""
+    neighbour; source: the address that it would have. local: it is one of the namespace's own addresses."""
 
-    __slots__ = ("gateway", "interface", "reason", "source")
+    __slots__ = ("gateway", "interface", "local", "reason", "source")
 
-    def __init__(self, interface: str = "", gateway: str = "", source: str = "", reason: str = "") -> None:
+    def __init__(
+        self, interface: str = "", gateway: str = "", source: str = "", reason: str = "", local: bool = False
+    ) -> None:
         self.interface = interface
         self.gateway = gateway
         self.source = source
         self.reason = reason
+        self.local = local
 
 
 class Space:
@@ -152,4 +156,5 @@ def _way(netlink: IPRoute, found: Space, **wanted: object) -> Way:
         return Way(reason=os.strerror(error.code))
     wire = found.wires.get(message.get_attr("RTA_OIF"))
     gateway, source = message.get_attr("RTA_GATEWAY") or "", message.get_attr("RTA_PREFSRC") or ""
-    return Way(wire.name if wire else "", str(gateway), str(source), "" if wire else "no interface")
+    local = message["type"] == RTN_LOCAL
+    return Way(wire.name if wire else "", str(gateway), str(source), "" if wire else "no interface", local)

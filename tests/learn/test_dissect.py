@@ -115,6 +115,31 @@ def test_the_way_out(networked: Minirt, start: Start) -> None:
     assert_counts(out["passages"], after["passages"], ANSWER)  # nobody is there: an ICMP message comes back
 
 
+def test_to_a_neighbour(networked: Minirt, start: Start) -> None:
+    """Bridged, not routed; br_netfilter shows it to our inet table all the same, where it is on."""
+    box, other = start("web"), start("other")
+    before = dissected(networked, "web", other.address4)["out"]
+    assert before["kind"] == "bridged"
+    assert before["uplink"]["name"] == other.veth
+    with box:
+        assert exchange.ask(other.address4, 80, "udp")[:2] == ("other", box.address4)
+    assert_counts(before["passages"], dissected(networked, "web", other.address4)["out"]["passages"])
+    text = drawn(networked, "web", "--to", other.address4)
+    assert f"port {links()[other.veth]['linkinfo']['info_slave_data']['no'][2:]} of the same bridge" in text
+    assert "nobody that minirt knows has" in drawn(networked, "web", "--to", box.address4.rpartition(".")[0] + ".99")
+
+
+def test_to_the_host_itself(networked: Minirt, start: Start) -> None:
+    box = start("web")
+    before = dissected(networked, "web", HOST)["out"]
+    assert before["kind"] == "local"
+    assert [passage["hook"] for passage in before["passages"]][-1] == "input"
+    with exchange.answering("host", 80), box:
+        assert exchange.ask(HOST, 80)[:2] == ("host", box.address4)
+    assert_counts(before["passages"], dissected(networked, "web", HOST)["out"]["passages"])
+    assert f"route: {HOST} is this host itself" in drawn(networked, "web", "--to", HOST)
+
+
 def test_the_source_that_the_world_sees(networked: Minirt, start: Start, world: World) -> None:
     """And what the answer meets."""
     box = start("web")
