@@ -149,6 +149,7 @@ REQUEST_HINTS: dict[tuple[str, str], Hint] = {
     ("RTM_NEWLINK", "ENODEV"): Hint("the interface is gone", _RELOAD),
     ("RTM_NEWLINK", "EBUSY"): Hint("the interface belongs to a bridge or bond already", "ip -d link"),
     ("RTM_NEWLINK", "EXFULL"): Hint("the bridge has as many ports as it can have: 1023", "minirt network create"),
+    ("RTM_NEWLINK", "EADDRINUSE"): Hint("another interface has this MAC address", "ip link"),
     ("RTM_NEWLINK", "EADDRNOTAVAIL"): Hint("the MAC address is a group's", "its first byte must be even: 02:…"),
     ("RTM_NEWLINK", "EINVAL"): Hint(
         "the kernel does not accept the MTU or the name", "ip -d link shows minmtu, maxmtu"

@@ -42,6 +42,7 @@ LAYOUTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "own6": ("inet", ("ipv6_addr", "inet_proto", "inet_service"), ()),
 }
 _GONE = ("ENOENT",)
+_PORTS_AT_ONCE = 500  # a transaction has to fit into what a socket may send, 208 kB unless sysctl says otherwise
 _BACKLOG = 4096  # the kernel takes net.core.somaxconn if that is less
 
 Found = dict[str, list[tuple[str | int, ...]]]
@@ -63,18 +64,21 @@ def take(table: str, endpoints: Sequence[Endpoint], ports: Sequence[Port]) -> Pl
 
 def give(table: str, endpoints: Sequence[Endpoint], ports: Sequence[Port], at_once: bool = False) -> Plan:
     """Every element out, one request each: one that is not there, or a table that is gone, is fine. at_once: in one
-    transaction, which is quicker; ENOENT if one is not there, and then nothing is done."""
-    found = elements(endpoints, ports)
+    transaction, or one for some hundred ports, which is quicker; ENOENT if one is not there, and then nothing of its
+    transaction is done."""
     if at_once:
-        remove = [_elements("NFT_MSG_DELSETELEM", table, name, values) for name, values in found.items()]
-        steps = [_step("netlink", _FILTER, Batch(remove))]
+        steps = []
+        for start in range(0, len(ports) or 1, _PORTS_AT_ONCE):
+            found = elements(() if start else endpoints, ports[start : start + _PORTS_AT_ONCE])
+            remove = [_elements("NFT_MSG_DELSETELEM", table, name, values) for name, values in found.items()]
+            steps += [_step("netlink", _FILTER, Batch(remove))] if remove else []
     else:
         steps = [
             _step("netlink", _FILTER, Batch((_elements("NFT_MSG_DELSETELEM", table, name, [value]),)), tolerate=_GONE)
-            for name, values in found.items()
+            for name, values in elements(endpoints, ports).items()
             for value in values
         ]
-    return Plan((_socket_step(), *steps) if found else ())
+    return Plan((_socket_step(), *steps) if steps else ())
 
 
 def sockets(ports: Sequence[Port]) -> list[tuple[Port, str]]:

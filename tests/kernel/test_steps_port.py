@@ -183,6 +183,22 @@ def test_two_hundred_sockets_in_one_plan() -> None:
     assert inside(body) == (201, 100, 100)
 
 
+def test_three_thousand_ports_go_at_once() -> None:
+    """-p 1000-3999:…: more than one message, and more than one transaction, can take."""
+
+    def body() -> Any:
+        load()
+        ports = [Port("udp", "", 1000 + n, 1000 + n, "172.17.0.2", "fd00::2") for n in range(3000)]
+        for start in range(0, 3000, 100):
+            for fd in carry_out(publish.take("minirt", (), ports[start : start + 100])).values():
+                os.close(fd)
+        before = len(elements()["ports6"])
+        carry_out(publish.give("minirt", (), ports, at_once=True))
+        return before, elements()
+
+    assert inside(body) == (3000, {})
+
+
 def test_sockets_hold_their_ports() -> None:
     """bind, listen, setsockopt: and a second bind is refused."""
 
