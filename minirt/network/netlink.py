@@ -29,7 +29,7 @@ _ERRNO = Struct("=i")
 _ANSWER_BYTES = 1 << 16  # what the kernel writes at once into a dump; it takes a reader's size as a hint
 
 
-class Interrupted(Exception):
+class Interrupted(OSError):
     """What was dumped changed meanwhile (NLM_F_DUMP_INTR): the answer may be missing something."""
 
 

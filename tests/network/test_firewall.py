@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -97,24 +99,40 @@ def test_no_table_no_root(here: namespaces.Namespace) -> None:
     assert subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout == ""
 
 
-def test_present_while_others_come_and_go(here: namespaces.Namespace) -> None:
-    """Every transaction of anybody's interrupts a dump; the answer is right all the same."""
-    load()
+@contextlib.contextmanager
+def coming_and_going(table: str) -> Iterator[None]:
+    """Somebody puts in and takes out elements all the time: each transaction moves nftables' generation on."""
     stop = threading.Event()
 
     def churn() -> None:
         while not stop.is_set():
-            for plan in (publish.take(rooms.TABLE, POINTS[:1], ()), publish.give(rooms.TABLE, POINTS[:1], ())):
+            for plan in (publish.take(table, POINTS[:1], ()), publish.give(table, POINTS[:1], ())):
                 for descriptor in execute.run(flat.encode(plan)).values():
                     os.close(descriptor)
 
     other = threading.Thread(target=churn)
     other.start()
     try:
-        assert all(firewall.present(rooms.TABLE) for _ in range(300))
+        yield
     finally:
         stop.set()
         other.join()
+
+
+def test_present_while_others_come_and_go(here: namespaces.Namespace) -> None:
+    """A dump is interrupted by them; the answer is right all the same."""
+    load()
+    with coming_and_going(rooms.TABLE):
+        assert all(firewall.present(rooms.TABLE) for _ in range(300))
+
+
+def test_loading_while_others_come_and_go(here: namespaces.Namespace) -> None:
+    """Elsewhere, as docker's do: nft has to cope with it, and we with nft."""
+    load(table="minirt-ffffffff")
+    with coming_and_going("minirt-ffffffff"):
+        for _ in range(50):
+            load()
+    assert firewall.present(rooms.TABLE)
 
 
 def members(text: str) -> list[str]:
