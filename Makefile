@@ -26,7 +26,7 @@ PYTHON_TEST = 'pytest>=8,<10' 'pytest-xdist>=3.5,<4' 'ruff>=0.6' 'mypy>=1.11' ty
 
 # fuzzing: libFuzzer for Python
 PYTHON_FUZZ = 'atheris>=2.3,<4'
-FUZZ_TARGETS = tar entries stream documents references answers addresses
+FUZZ_TARGETS = tar entries stream documents references answers addresses networks
 FUZZ_SECONDS = 60
 
 SHELL = /bin/sh

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fuzz_layers import Arena, entries, tar
+from fuzz_networks import networks
 from fuzz_registries import addresses, answers
 from fuzz_values import documents, references, stream
 
@@ -22,6 +23,7 @@ PURE: dict[str, Callable[[bytes], None]] = {
     "references": references,
     "answers": answers,
     "addresses": addresses,
+    "networks": networks,
 }
 LONGEST = {
     "tar": 16384,
@@ -31,6 +33,7 @@ LONGEST = {
     "references": 512,
     "answers": 4096,
     "addresses": 512,
+    "networks": 256,
 }
 
 
