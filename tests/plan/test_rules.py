@@ -15,6 +15,8 @@ from minirt.model.capabilities import NAMES
 from minirt.plan import compile as compiler
 from minirt.plan import defaults, text
 from minirt.plan.facts import RootFacts, Target
+from minirt.plan.netlink import Request, named
+from minirt.plan.network import Link
 from minirt.plan.step import HOST as CALLER
 from minirt.plan.step import INIT, MONITOR, Blob, Caps, Fd, Flags, Gids, Plan, Step, Strings
 from specimens import HOST, bind, context, process, spec
@@ -70,7 +72,18 @@ def drawn(seed: int) -> tuple[dict[str, Any], RootFacts, compiler.Context]:
     wishes = context(
         stdin=chance.random() < 0.5, init=chance.random() < 0.3, wait=chance.random() < 0.3, seccomp=Blob(b"8", "f")
     )
+    wishes.links = tuple(drawn_link(chance, number) for number in range(chance.randrange(3)))
     return document, facts, wishes
+
+
+def drawn_link(chance: random.Random, number: int) -> Link:
+    addresses = chance.choice([(), (("10.0.0.2", 24),), (("10.0.0.2", 24), ("fd00::2", 64)), (("fd00::2", 64),)])
+    driver, veth = chance.choice([("bridge", f"veth{number:07x}"), ("macvlan", "")])
+    mac, gateways = (
+        chance.choice(["", "02:42:0a:00:00:02"]),
+        chance.choice([(), ("10.0.0.1",), ("10.0.0.1", "fd00::1")]),
+    )
+    return Link(driver, f"eth{number}", 100 + number, mac, 0, veth, 7, addresses, gateways, f"--network n{number}")
 
 
 @pytest.fixture(params=SEEDS)
@@ -94,6 +107,7 @@ def test_every_rule(case: tuple[dict[str, Any], Plan, compiler.Context]) -> None
     actors_follow_each_other(plan)
     descriptors_exist_before_use(plan)
     paths_stay_inside(plan)
+    the_network_is_the_containers_own(document, plan, wishes)
     identity_is_in_the_kernels_order(document, plan)
     nothing_follows_but_execve(plan, wishes)
 
@@ -105,8 +119,10 @@ def is_well_formed(step: Step) -> None:
     fds = [value for value in step.args if isinstance(value, Fd)]
     strings = [v for v in step.args if isinstance(v, (Strings, Blob, Gids)) or (type(v) is str) or v is None]
     numbers = [value for value in step.args if isinstance(value, (Flags, Caps, int))]
+    requests = [value for value in step.args if isinstance(value, Request)]  # bytes, and where a descriptor belongs
     assert len(fds) <= 2 and len(strings) <= 4 and len(numbers) <= 6 and len(step.tolerate) <= 4
-    assert len(fds) + len(strings) + len(numbers) == len(step.args)
+    assert len(fds) + len(strings) + len(numbers) + len(requests) == len(step.args)
+    assert not requests or (step.op, len(requests), named(requests[0])) == ("netlink", 1, fds[1] if fds[1:] else None)
     assert "\n" not in text.describe(step)
 
 
@@ -162,6 +178,20 @@ def paths_stay_inside(plan: Plan) -> None:
         if step.op == "move_mount" and step.kind != "root":
             assert "MOVE_MOUNT_T_SYMLINKS" not in str(step.args[4])
             assert step.args[3] == "" or "/" not in str(step.args[3]), "one component, which is not followed"
+
+
+def the_network_is_the_containers_own(document: dict[str, Any], plan: Plan, wishes: compiler.Context) -> None:
+    """Links are made in a namespace that was made for them, by init, after what holds for every new link is set and
+    before anything is given up; and the namespace left behind is only opened where there are links to make."""
+    kinds = {one["type"]: one.get("path") for one in document["linux"]["namespaces"]}
+    own = "network" in kinds and not kinds["network"]
+    asked = [index for index, step in enumerate(plan.steps) if step.op == "netlink"]
+    opened = [step for step in plan.steps if step.args[1:2] == ("/proc/self/ns/net",)]
+    assert bool(asked) == bool(opened) == bool(own and wishes.links)
+    if asked:
+        sysctls = [index for index, step in enumerate(plan.steps) if step.kind == "sysctl"]
+        assert {plan.steps[index].actor for index in asked} == {INIT} and opened[0].actor == CALLER
+        assert max(sysctls) < min(asked) and max(asked) < at(plan, "pivot_root") < at(plan, "capset")
 
 
 def identity_is_in_the_kernels_order(document: dict[str, Any], plan: Plan) -> None:
