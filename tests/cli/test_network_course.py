@@ -46,7 +46,9 @@ LESSONS = [
     docker run -d -p 127.0.0.1:8080:80 --name local nginx
     curl -sf http://127.0.0.1:8080/
     docker port local
-    docker rm -f any local
+    docker run -d -P --name all nginx
+    curl -sf http://$(docker port all 80/tcp | head -1)/
+    docker rm -f any local all
     """,
     """
     docker network create mynet
