@@ -12,10 +12,10 @@ _LISTEN = "0A"  # TCP_LISTEN of linux/tcp_states.h, as the column st shows it
 MOST = 3
 
 
-def find(protocol: str, port: int) -> str:
+def find(protocol: str, port: int, everywhere: bool = False) -> str:
     """ "nginx[123]", several with commas between them; "" where nobody is to be seen: it may live in another pid
-    namespace, or be gone by now."""
-    wanted = {f"socket:[{inode}]" for inode in _inodes(protocol, port)}
+    namespace, or be gone by now. everywhere: who has it on all addresses of the host."""
+    wanted = {f"socket:[{inode}]" for inode in _inodes(protocol, port, everywhere)}
     found: list[str] = []
     for word in sorted(filter(str.isdecimal, os.listdir("/proc")), key=int) if wanted else ():
         if wanted.intersection(_descriptors(word)):
@@ -23,7 +23,7 @@ def find(protocol: str, port: int) -> str:
     return ", ".join(found[:MOST])
 
 
-def _inodes(protocol: str, port: int) -> set[str]:
+def _inodes(protocol: str, port: int, everywhere: bool) -> set[str]:
     """Of the sockets that are bound to it, for TCP of those that listen."""
     found: set[str] = set()
     for name in (protocol, f"{protocol}6"):
@@ -34,7 +34,10 @@ def _inodes(protocol: str, port: int) -> set[str]:
             continue
         for line in lines:
             words = line.split()
-            if int(words[1].rpartition(":")[2], 16) == port and (protocol != "tcp" or words[3] == _LISTEN):
+            address, _, number = words[1].partition(":")
+            if everywhere and int(address, 16):
+                continue
+            if int(number, 16) == port and (protocol != "tcp" or words[3] == _LISTEN):
                 found.add(words[9])
     return found
 

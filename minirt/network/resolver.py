@@ -40,7 +40,7 @@ START_S = 10.0
 STOP_S = 2.0
 RELOAD_S = 1.0
 REMEDIES = (
-    ("in use", "another name server has every address of the host? see ss -lntup 'sport = 53'"),
+    ("in use", "let that one listen on addresses of its own (a published port: -p ADDRESS:53:53); see ss -lntup"),
     ("inotify", "allow more: sysctl fs.inotify.max_user_instances=1024"),
 )
 _SIGHUP, _SIGKILL, _SIGTERM = 1, 9, 15
@@ -282,9 +282,18 @@ def _start(directory: str, network: Network, wanted: list[str]) -> None:
     if why:
         _end_all(directory)
         raise HostError(
-            f'cannot answer names on network "{network.name}": {why}',
+            f'cannot answer names on network "{network.name}": {why}{_taken_by(why)}',
             next((remedy for word, remedy in REMEDIES if word in why), "see journalctl -t dnsmasq"),
         )
+
+
+def _taken_by(why: str) -> str:
+    if "in use" not in why:
+        return ""
+    from minirt.network import port_owner
+
+    owner = port_owner.find("tcp", 53, everywhere=True) or port_owner.find("udp", 53, everywhere=True)
+    return f" by {owner}" if owner else ""
 
 
 def _launch(program: str, directory: str, wanted: list[str]) -> str:
