@@ -34,6 +34,8 @@ INET = """\
   set gateways6 { type ipv6_addr; ELEMENTS(gateways6) }
   set home4 { type ifname . ipv4_addr; ELEMENTS(home4) }
   set home6 { type ifname . ipv6_addr; ELEMENTS(home6) }
+  set named4 { type ifname . ipv4_addr; ELEMENTS(named4) }
+  set named6 { type ifname . ipv6_addr; ELEMENTS(named6) }
   map ports4 { type inet_proto . inet_service : ipv4_addr . inet_service; ELEMENTS(ports4) }
   map ports4_at { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; ELEMENTS(ports4_at) }
   map ports6 { type inet_proto . inet_service : ipv6_addr . inet_service; ELEMENTS(ports6) }
@@ -56,8 +58,10 @@ INET = """\
     ip6 daddr != { ::1, fe80::/10 } fib daddr type local counter jump ports
   }
   # Who asks for a port of his own goes by the proxy: rewritten by br_netfilter, his frame would have to leave the
-  # bridge where it came in, and no bridge does that.
+  # bridge where it came in, and no bridge does that. Who asks his network's resolver gets it, whoever has port 53.
   chain ports {
+    th dport 53 iifname . ip daddr @named4 counter return
+    th dport 53 iifname . ip6 daddr @named6 counter return
     ip saddr . meta l4proto . th dport @own4 counter return
     ip6 saddr . meta l4proto . th dport @own6 counter return
     dnat ip to meta l4proto . ip daddr . th dport map @ports4_at
@@ -197,4 +201,6 @@ def _networks(networks: Iterable[Network]) -> dict[str, dict[str, str]]:
             if gateway:
                 add("gateways" + family, gateway)
                 add("home" + family, f"{name} . {gateway}")
+            if gateway and not network.is_default:
+                add("named" + family, f"{name} . {gateway}")
     return sets

@@ -138,6 +138,19 @@ def test_networks_are_apart(stage: Stage) -> None:
             assert exchange.ask(stage.one.gateway4, 5300).name == "host"
 
 
+def test_the_resolver_stays_the_networks_own(stage: Stage) -> None:
+    """A published port 53 of every address is not what a container finds at its own gateway; elsewhere it is."""
+    stage.room.publish(*(Port(kind, "", 53, 53, stage.web.address4, stage.web.address6) for kind in ("tcp", "udp")))
+    with exchange.answering("resolver", 53):
+        for protocol in ("tcp", "udp"):
+            with stage.other:
+                assert exchange.ask(stage.two.gateway4, 53, protocol, b"?").name == "resolver"
+                assert exchange.ask(stage.two.gateway6, 53, protocol, b"?").name == "resolver"
+                assert exchange.ask(HOST, 53, protocol, b"?").name == "web"
+            with stage.world.outside:
+                assert exchange.ask(HOST, 53, protocol, b"?").name == "web"
+
+
 def test_a_gateway_is_nothing_to_the_wire(stage: Stage) -> None:
     """What listens on a bridge's address, a resolver above all, is not there for neighbours who route to it."""
     world = stage.world
