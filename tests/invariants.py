@@ -122,14 +122,15 @@ def cgroups(ids: Iterable[str]) -> list[str]:
 
 
 def everyones() -> list[str]:
-    """Processes that call themselves minirt, and cgroups of containers, whoever made them."""
+    """Processes that call themselves minirt and resolvers, cgroups of containers, interfaces, whoever made them."""
     found = []
     for process in Path("/proc").iterdir():
         fields = _text(process / "stat").rpartition(")")[2].split()
         if process.name.isdigit() and fields and fields[0] not in "ZX":
             name = _text(process / "comm").strip()
-            if name.startswith("minirt"):
+            if name.startswith(("minirt", "dnsmasq")):
                 found.append(f"process {process.name} ({name})")
+    found += [f"interface {name}" for name in interfaces()]
     mount = cgroup_mount()
     if mount is None:
         return found
