@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks, the places of containers in them, and published ports: values that the engine keeps and network carries out.
+"""Networks, the places of containers in them, published ports: values that the engine keeps and network carries out.
 
 Addresses are text as inet_ntop(3) writes it, "" for none; subnets are "172.17.0.0/16". Pure; must not import
 anything: the way of a `run` leads through here.
@@ -107,7 +107,13 @@ class Port:
     __slots__ = ("protocol", "host_address", "host_port", "container_port", "target4", "target6")
 
     def __init__(
-        self, protocol: str, host_address: str, host_port: int, container_port: int, target4: str = "", target6: str = ""
+        self,
+        protocol: str,
+        host_address: str,
+        host_port: int,
+        container_port: int,
+        target4: str = "",
+        target6: str = "",
     ) -> None:
         self.protocol = protocol
         self.host_address = host_address
