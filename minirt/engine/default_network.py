@@ -38,6 +38,7 @@ def ensure(engine: Engine) -> None:
         bridge.remove(network)  # of a store that was removed by hand: it had other addresses
         network_db.insert_network(engine.database, network)
         try:
+            bridge.ensure(network)
             reload.restore_locked(engine)
         except MinirtError:
             network_db.delete_network(engine.database, network.id)

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import os
 import time
-from errno import EADDRINUSE
 
 from minirt.engine import default_network, etc, leases, lock, network_db, network_flags, reconcile, release, reload
-from minirt.errors import Conflict, InvalidValue, MinirtError, StepFailed
+from minirt.engine import sockets as sockets_
+from minirt.errors import Conflict, InvalidValue, MinirtError
 from minirt.model.network import BRIDGE, DEFAULT
 from minirt.network import bridge, firewall
 from minirt.plan import publish
 from minirt.plan.network import Link
-from minirt.plan.step import Fd, Plan
+from minirt.plan.step import Plan
 from minirt.runtime import stop
 
 TYPE_CHECKING = False
@@ -57,7 +57,7 @@ class Taken:
         self.ports: list[Port] = []
         self.links: tuple[Link, ...] = ()
         self.plan = Plan(())
-        self.sockets: list[tuple[int, Port, str]] = []  # (descriptor, port, "4" or "6")
+        self.sockets: list[sockets_.Bound] = []
         self.patience = time.monotonic() + PATIENCE_S
 
     def apply(self, spec: dict[str, Any]) -> None:
@@ -66,25 +66,9 @@ class Taken:
             spec["linux"].setdefault("sysctl", {}).setdefault("net.ipv6.conf.default.disable_ipv6", "1")
 
     def serve(self, started: Started) -> None:
-        """Hand the published ports' sockets to a proxy that lives as long as the container's first process: the
-        monitor may go on as whoever cleans up. A container that cannot be served is ended."""
-        if not self.sockets:
-            return
-        from minirt.kernel import process, proxy
-
-        served = []
-        for fd, port, family in self.sockets:
-            first, second = (port.target4, port.target6) if family == "4" else (port.target6, port.target4)
-            served.append((fd, port.protocol, first or second, port.container_port))
+        """Hand the published ports' sockets to a proxy. A container that cannot be served is ended."""
         try:
-            watch = process.open_pidfd(started.pid, started.start_ticks)
-            if watch < 0:
-                return  # it has ended already
-            try:
-                for begin in range(0, len(served), proxy.SOCKETS):
-                    proxy.spawn(served[begin : begin + proxy.SOCKETS], watch)
-            finally:
-                os.close(watch)
+            sockets_.serve(self.sockets, started.pid, started.start_ticks)
         except (OSError, MinirtError):
             stop.kill_and_wait(self.engine.roots.run(self.container), self.engine.cgroup(self.container))
             raise
@@ -171,13 +155,12 @@ def _take(taken: Taken, wanted: Sequence[Wanted], published: Sequence[network_fl
                         engine.database, taken.container, places, published, refused
                     ),
                 )  # fmt: skip
-                _open(taken)
+                taken.sockets, taken.plan = sockets_.take(engine, taken.endpoints, taken.ports)
                 taken.links = links(places, taken.endpoints)
                 return
             except leases.Held as error:
                 held: leases.Held | None = error
-            except PortTaken as error:
-                taken.close()
+            except sockets_.PortTaken as error:
                 _retry(taken, published[taken.ports.index(error.port)], error, refused)
                 held = None
         give(engine, taken.container)
@@ -255,30 +238,9 @@ def master(network: Network) -> int:
     return bridge.ensure(network) if network.driver == BRIDGE else bridge.parent_index(network.interface)
 
 
-class PortTaken(Exception):
-    """A process has the port. Never leaves this module: it is passed over or explained."""
-
-    def __init__(self, port: Port) -> None:
-        super().__init__(port.host_port)
-        self.port = port
-
-    def owner(self) -> str:
-        """ "nginx[123]"; "" where it is not to be seen."""
-        from minirt.network import port_owner
-
-        return port_owner.find(self.port.protocol, self.port.host_port)
-
-    def explained(self, who: str) -> Conflict:
-        where = leases.shown(self.port.host_address, self.port.host_port)
-        remedy = "choose another port, or end what has it"
-        if who.startswith("dnsmasq[") and not self.port.host_address:
-            remedy = f"it may be minirt's own, for names on a network: publish on one address of the host, -p ADDRESS:{self.port.host_port}:…"  # noqa: E501
-        return Conflict(
-            f"Bind for {where} failed: port is already allocated" + (f" by process {who}" if who else ""), remedy
-        )
-
-
-def _retry(taken: Taken, wanted: network_flags.WantedPort, error: PortTaken, refused: set[tuple[str, int]]) -> None:
+def _retry(
+    taken: Taken, wanted: network_flags.WantedPort, error: sockets_.PortTaken, refused: set[tuple[str, int]]
+) -> None:
     """Make ready for another try, or raise Conflict: another port would do, or it is the proxy of a container that has
     just ended, which goes with its monitor and needs a moment for it."""
     if leases.is_open(wanted):
@@ -289,29 +251,6 @@ def _retry(taken: Taken, wanted: network_flags.WantedPort, error: PortTaken, ref
     if not going or time.monotonic() > taken.patience:
         raise error.explained(owner) from None
     time.sleep(PAUSE_S)
-
-
-def _open(taken: Taken) -> None:
-    """The sockets of published ports, and the elements in nftables. Raises PortTaken, StepFailed."""
-    table = firewall.table_name(taken.engine.roots.root)
-    pinned = [one for one in taken.endpoints if one.veth]
-    ports, size = taken.ports, release.SOCKETS_PER_PLAN // 2  # one for each family
-    for begin in range(0, len(ports) or 1, size):
-        part = ports[begin : begin + size]
-        plan = publish.take(table, () if begin else pinned, part)
-        slots = publish.sockets(part)
-        try:
-            made = release.carry_out(plan)
-        except StepFailed as error:
-            step = plan.steps[error.index]
-            if error.errno == EADDRINUSE and isinstance(step.args[0], Fd):
-                raise PortTaken(slots[int(step.args[0].name.rpartition("-")[2])][0]) from None
-            raise
-        taken.plan = Plan(taken.plan.steps + plan.steps)
-        for index, (port, family) in enumerate(slots):
-            if (descriptor := made.pop(f"port-{index}", -1)) >= 0:  # none for IPv6 on a host without it
-                taken.sockets.append((descriptor, port, family))
-        taken.engine.sockets += made.values()
 
 
 def pin(engine: Engine, endpoints: Sequence[Endpoint]) -> None:

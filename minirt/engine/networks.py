@@ -70,6 +70,7 @@ def _establish(engine: Engine, made: Network) -> None:
         )
     network_db.insert_network(engine.database, made)
     try:
+        bridge.ensure(made)
         reload.restore_locked(engine)
     except BaseException:
         bridge.remove(made)

@@ -48,12 +48,12 @@ _BACKLOG = 4096  # the kernel takes net.core.somaxconn if that is less
 Found = dict[str, list[tuple[str | int, ...]]]
 
 
-def take(table: str, endpoints: Sequence[Endpoint], ports: Sequence[Port]) -> Plan:
+def take(table: str, endpoints: Sequence[Endpoint], ports: Sequence[Port], bound: Sequence[Port] | None = None) -> Plan:
     """The sockets, in the slots "port-0" … in the order of `sockets`, then all elements in one transaction: a port that
     somebody else has is not taken from him even for a moment. On a host without IPv6 the slot of the second socket of
-    a port of every address stays empty."""
+    a port of every address stays empty. bound: what is bound in place of `ports`."""
     steps: list[Step] = []
-    for index, (port, family) in enumerate(sockets(ports)):
+    for index, (port, family) in enumerate(sockets(ports if bound is None else bound)):
         steps += _bound(f"port-{index}", port, family)
     found = elements(endpoints, ports)
     if found:
