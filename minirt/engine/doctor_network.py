@@ -182,7 +182,7 @@ def _others(tables: list[Table], networks: list[Network]) -> Iterator[Finding]:
         yield Finding(f"iptables {family}", WARN, what, "apt-get install iptables, then ask doctor again")
     if not found:
         chains = sum(1 for table in tables for chain in table.chains.values() if _decides(chain))
-        text = f"{chains} chains of others forward or receive, none drops ours" if chains else "nobody else's"
+        text = f"none of {chains} chains drops what is ours" if chains else "nobody else's"
         yield Finding("other firewalls", OK, text)
     if filtered:
         yield Finding("br_netfilter", OK, "on: what stays within one bridge passes the forward chains too")

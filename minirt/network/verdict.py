@@ -79,7 +79,7 @@ class Table:
 
 
 class Judgement:
-    """verdict: accept or drop. certain: no rule that could have accepted it was passed over in doubt. by: what decided,
+    """verdict: accept or drop. certain: no rule in doubt could have decided otherwise. by: what decided,
     "policy" or "rule 3 of chain NAME". trail: each rule on the way, (chain, number from 1, whether it matches)."""
 
     __slots__ = ("by", "certain", "trail", "verdict")
@@ -95,20 +95,20 @@ def judge(table: Table, base: Chain, packet: Packet) -> Judgement:
     """What becomes of a packet that reaches a base chain."""
     walk = _Walk(table, packet)
     verdict = walk.chain(base, False, 0)
-    by = walk.by if verdict else "policy"
-    return Judgement(verdict or base.policy, not walk.accepted_in_doubt, by, walk.trail)
+    by, decided = walk.by if verdict else "policy", verdict or base.policy
+    return Judgement(decided, ({ACCEPT, DROP} - {decided}).isdisjoint(walk.doubted), by, walk.trail)
 
 
 class _Walk:
-    """One packet on its way. accepted_in_doubt: some rule may have accepted it."""
+    """One packet on its way. doubted: the verdicts of rules that may or may not have decided."""
 
-    __slots__ = ("accepted_in_doubt", "by", "packet", "table", "trail")
+    __slots__ = ("by", "doubted", "packet", "table", "trail")
 
     def __init__(self, table: Table, packet: Packet) -> None:
         self.table = table
         self.packet = packet
         self.by = ""
-        self.accepted_in_doubt = False
+        self.doubted: set[str] = set()
         self.trail: list[tuple[str, int, bool | None]] = []
 
     def chain(self, chain: Chain | None, doubt: bool, depth: int) -> str:
@@ -117,49 +117,53 @@ class _Walk:
             return ""
         for number, rule in enumerate(chain.rules, 1):
             matched, verdicts = self.rule(rule)
+            matched = None if doubt and matched else matched  # it may not come here at all
             self.trail.append((chain.name, number, matched))
             if matched is False:
                 continue
-            unsure = doubt or matched is None
+            unsure = matched is None
             for verdict, target in verdicts:
                 if verdict in ("jump", "goto"):
                     found = self.chain(self.table.chains.get(target), unsure, depth + 1)
                     if found or (verdict == "goto" and not unsure):
                         return found
+                    doubt = doubt or verdict == "goto"
                 elif verdict == "return":
                     if not unsure:
                         return ""
                     doubt = True
-                elif not unsure:
+                elif unsure:
+                    self.doubted.add(verdict)
+                else:
                     self.by = f"rule {number} of chain {chain.name}"
                     return verdict
-                elif verdict == ACCEPT:
-                    self.accepted_in_doubt = True
         return ""
 
     def rule(self, rule: list[dict[str, Any]]) -> tuple[bool | None, list[tuple[str, str]]]:
-        """(does it match, its verdicts with their targets)."""
+        """(does it match, its verdicts with their targets). What is written in a way not known here is in doubt."""
         matched: bool | None = True
         verdicts: list[tuple[str, str]] = []
         for statement in rule:
-            (kind, body), *_ = statement.items()
-            answer: bool | None = True
-            if kind == "match":
-                answer = self.match(body)
-            elif kind == "vmap":
-                answer, found = self.mapped(body)
-                verdicts += found
-            elif kind == "xt":
-                answer, found = _extension(body)
-                verdicts += found
-            elif kind in ("dnat", "snat", "masquerade", "redirect"):
-                answer, verdicts = self.translated(body), [(ACCEPT, "")]
-            else:
-                verdicts += _verdict(kind, body)
+            try:
+                answer, found = self.statement(*next(iter(statement.items())))
+            except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration):
+                answer, found = None, []
             if answer is False:
                 return False, []
             matched = matched and answer
+            verdicts += found
         return matched, verdicts
+
+    def statement(self, kind: str, body: Any) -> tuple[bool | None, list[tuple[str, str]]]:
+        if kind == "match":
+            return self.match(body), []
+        if kind == "vmap":
+            return self.mapped(body)
+        if kind == "xt":
+            return _extension(body)
+        if kind in ("dnat", "snat", "masquerade", "redirect"):
+            return self.translated(body), [(ACCEPT, "")]
+        return True, _verdict(kind, body)
 
     def match(self, body: dict[str, Any]) -> bool | None:
         if self.elsewhere(body["left"]):
@@ -268,8 +272,10 @@ def _same(value: Any, one: Any) -> bool | None:
     if isinstance(one, dict) and "prefix" in one:
         return ipaddress.ip_address(value) in ipaddress.ip_network(f"{one['prefix']['addr']}/{one['prefix']['len']}")
     if isinstance(one, dict):
-        ends = one.get("range")
-        return bool(ends[0] <= value <= ends[1]) if ends and isinstance(value, int) else None
+        first, last = one["range"]
+        if isinstance(first, str):
+            value, first, last = (ipaddress.ip_address(end) for end in (value, first, last))
+        return bool(first <= value <= last)
     if isinstance(one, str) and one.endswith("*") and isinstance(value, str):
         return value.startswith(one[:-1])
     return bool(value == one)

@@ -173,7 +173,7 @@ def test_what_is_left_out(roots: Roots) -> None:
     sh("nft", "-f", "-", text=rules)
     found = by_name(roots)
     assert [name for name in found if name.startswith("chain")] == []
-    assert found["other firewalls"].what == "1 chains of others forward or receive, none drops ours"
+    assert found["other firewalls"].what == "none of 1 chains drops what is ours"
 
 
 def test_no_nft(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
