@@ -46,7 +46,7 @@ class Found:
 
 
 def find(interface: str) -> Found | None:
-    """The interface of this name, or None."""
+    """The interface of this name, or None. HostError: the kernel does not say."""
     if not 0 < len(interface.encode()) <= NAME_BYTES:
         return None
     question = _IFINFO.pack(0, 0, 0, 0, 0) + netlink.attribute(_NAME, interface.encode() + b"\0")
@@ -56,7 +56,8 @@ def find(interface: str) -> Found | None:
     except OSError as error:
         if error.errno == ENODEV:
             return None
-        raise
+        why = os.strerror(error.errno or 0)
+        raise HostError(f"cannot ask the kernel for {interface}: {why}", f"try it: ip link show {interface}") from error
     _, _, index, flags, _ = _IFINFO.unpack_from(answer)
     said = netlink.attributes(answer, _IFINFO.size)
     kind = netlink.attributes(said.get(_LINKINFO, b"")).get(_KIND, b"")

@@ -12,7 +12,7 @@ import os
 from errno import ENODEV
 from struct import Struct
 
-from minirt.errors import Conflict, StepFailed
+from minirt.errors import Conflict, HostError, StepFailed
 from minirt.kernel import call, execute, flat
 from minirt.network import netlink, sysctl
 from minirt.plan import network, text
@@ -92,9 +92,26 @@ class _Visit:
         call.setns(self._inside.host, "CLONE_NEWNET")
 
 
+class _Said:
+    """An error of the kernel's beside the steps, in words: HostError."""
+
+    def __init__(self, verb: str) -> None:
+        self._verb = verb
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, OSError):
+            said = os.strerror(error.errno or 0)
+            raise HostError(f"cannot {self._verb} the container's interface: {said}", "try it again") from error
+
+
 def attach(pid: int, link: Link) -> None:
-    """Make the link in the namespace of process `pid`. On failure nothing of it is left. StepFailed, Conflict."""
-    with _Inside(pid) as inside:
+    """Make the link in the namespace of process `pid`. On failure nothing of it is left.
+
+    StepFailed; Conflict: there is no such namespace any more; HostError."""
+    with _Said("add"), _Inside(pid) as inside:
         first, *rest = _requests(inside, link)
         _run(inside, [_step(*first, link.pointer)])
         try:
@@ -109,12 +126,13 @@ def attach(pid: int, link: Link) -> None:
 
 def detach(pid: int, endpoint: Endpoint) -> None:
     """Take the link away. That it is gone is fine: its veth died with the namespace, or the container removed it."""
-    try:
-        inside = _Inside(pid)
-    except Conflict:
-        return
-    with inside:
-        _delete(inside, endpoint.veth, endpoint.index)
+    with _Said("remove"):
+        try:
+            inside = _Inside(pid)
+        except Conflict:
+            return
+        with inside:
+            _delete(inside, endpoint.veth, endpoint.index)
 
 
 def _delete(inside: _Inside, veth: str, index: int) -> None:

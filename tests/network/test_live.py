@@ -15,9 +15,9 @@ import exchange
 import namespaces
 import room as rooms
 import world as worlds
-from minirt.errors import Conflict, MinirtError, StepFailed
+from minirt.errors import Conflict, HostError, MinirtError, StepFailed
 from minirt.model.network import MACVLAN, Endpoint
-from minirt.network import bridge, live
+from minirt.network import bridge, firewall, live, netlink
 from minirt.plan.network import Link
 from test_paths import serving
 
@@ -184,4 +184,21 @@ def test_an_address_that_is_none(room: rooms.Room) -> None:
     link.addresses = (("10.77.2.300", 24),)
     with pytest.raises(MinirtError):
         live.attach(container.pid, link)
+    assert link.veth not in links()
+
+
+def test_an_error_beside_the_steps_is_said(room: rooms.Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    container = room.container(room.add(rooms.network(1)))
+    link, endpoint = second(room)
+
+    def fails(*_: object) -> None:
+        raise OSError(105, "no buffers")
+
+    monkeypatch.setattr(netlink, "exchange", fails)
+    monkeypatch.setattr(netlink, "ask", fails)
+    with pytest.raises(HostError, match="cannot remove the container's interface: No buffer space"):
+        live.detach(container.pid, endpoint)
+    with pytest.raises(HostError, match="cannot ask the kernel for"):
+        bridge.ensure(room.networks[0])
+    assert not firewall.present(rooms.TABLE)
     assert link.veth not in links()
