@@ -131,7 +131,7 @@ lint: $(VENV)/stamp-test $(VENV)/stamp-minirt
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	@set -e; for folder in `find tests -name '*.py' -printf '%h\n' | sort -u`; do \
-	    echo "mypy $$folder"; MYPYPATH=tests:tests/runtime:tests/image:tests/attacks/registry:$$folder $(VENV)/bin/mypy $$folder/*.py; done
+	    echo "mypy $$folder"; MYPYPATH=tests:tests/runtime:tests/image:tests/network:tests/attacks/registry:$$folder $(VENV)/bin/mypy $$folder/*.py; done
 
 # The C part without Python, under the address and undefined-behaviour sanitizers
 test-c: $(STAMPS)/packages-build
