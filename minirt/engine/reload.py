@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 def reload(engine: Engine) -> None:
     """All of it, also what is there. Raises HostError with the name of the package that is missing, Conflict where
-    somebody else's interface has a network's name: all else is done then."""
+    somebody else's interface has a network's name: all else is done then. What dead containers hold is given back
+    first, so that no resolver comes back for them."""
+    for container in network_db.holders(engine.database):
+        row = engine.database.by_id(container)
+        if row is not None:
+            reconcile.settle_if_free(engine, row)
     with release.alone(engine):
         failures = restore_locked(engine)
     release.refresh_names(engine, [network.id for network in network_db.networks(engine.database)])

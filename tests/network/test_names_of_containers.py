@@ -266,6 +266,18 @@ def test_resolver_was_killed(net: Minirt, start: Callable[..., Box], heal: tuple
     assert look_up(net, "seeker", "web") == [web.address4]
 
 
+def test_reload_brings_nothing_back_for_the_dead(net: Minirt, start: Callable[..., Box]) -> None:
+    """Monitor and resolver were killed, and nobody has looked since: a reload starts no resolver for nobody."""
+    box = start("box", "--network", "one")
+    status = Path(f"/proc/{box.pid}/status").read_text()
+    monitor = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid:"))
+    for pid in (monitor, *traces.processes("dnsmasq")):
+        os.kill(pid, 9)
+    runner.eventually(lambda: not traces.processes("dnsmasq") and not os.path.exists(f"/proc/{box.pid}/exe"))
+    net.ok("network", "reload")
+    assert traces.count(net)["resolvers"] == traces.count(net)["rows of endpoints"] == 0
+
+
 def test_twenty_starts_at_once(net: Minirt) -> None:
     """None is forgotten, whichever order they come in; and of as many ends none is left."""
     usr = debian(net.rootfs)
