@@ -40,7 +40,7 @@ START_S = 10.0
 STOP_S = 2.0
 RELOAD_S = 1.0
 REMEDIES = (
-    ("in use", "let that one listen on addresses of its own (a published port: -p ADDRESS:53:53); see ss -lntup"),
+    ("in use", "let that one listen on addresses of its own, not on all; see ss -lntup"),
     ("inotify", "allow more: sysctl fs.inotify.max_user_instances=1024"),
 )
 _SIGHUP, _SIGKILL, _SIGTERM = 1, 9, 15
