@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import time
 
-from minirt.engine import default_network, etc, leases, lock, network_db, network_flags, reconcile, release, reload
+from minirt.engine import default_network, etc, leases, lifecycle, lock, network_db, network_flags, reconcile, release
+from minirt.engine import reload as reload_
 from minirt.engine import sockets as sockets_
 from minirt.errors import Conflict, InvalidValue, MinirtError
 from minirt.model.network import BRIDGE, DEFAULT
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 500
 PROXY = "minirt:proxy"  # csrc/proxy.c
-PATIENCE_S, PAUSE_S = 3.0, 0.01
+PATIENCE_S, PAUSE_S, SETTLE_S = 3.0, 0.01, 2.0
 IPV6 = "/proc/sys/net/ipv6"
 
 give = release.give
@@ -173,12 +174,16 @@ def _take(taken: Taken, wanted: Sequence[Wanted], published: Sequence[network_fl
 
 
 def _settle(engine: Engine, holders: set[str]) -> bool:
-    """Whether any of these containers has given back what it held, because it does not run any more."""
+    """Whether any of these containers has given back what it held, because it does not run any more. Its own monitor
+    may be at it this moment; but two that start may also wait for one another, so not for long."""
     freed = False
     for container in sorted(holders):
         row = engine.database.by_id(container)
-        if row is not None:
-            reconcile.settle_if_free(engine, row)
+        if row is not None and reconcile.look(engine, row).status not in lifecycle.ALIVE:
+            try:
+                reconcile.settle_waiting(engine, row, SETTLE_S)
+            except Conflict:
+                continue
         freed = freed or not network_db.is_holder(engine.database, container)
     return freed
 
@@ -197,7 +202,7 @@ def ready(engine: Engine, wanted: Sequence[Wanted]) -> lock.Lock:
             held.release()
             raise
         held.release()
-        reload.restore(engine)
+        reload_.restore(engine)
     return release.shared(engine)
 
 

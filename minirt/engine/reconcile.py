@@ -201,9 +201,9 @@ def settle_if_free(engine: Engine, row: Row) -> Row | None:
     return _settle_held(engine, row, held) if held is not None else engine.database.by_id(row.id)
 
 
-def settle_waiting(engine: Engine, row: Row) -> Row | None:
-    """`settle` once the container's lock is free. The row as it is then; None: it is gone."""
-    held = lock.acquire(engine.roots.container(row.id))
+def settle_waiting(engine: Engine, row: Row, wait_s: float = lock.WAIT_S) -> Row | None:
+    """`settle` once the container's lock is free. The row as it is then; None: it is gone. Conflict: it is not."""
+    held = lock.acquire(engine.roots.container(row.id), wait_s)
     return _settle_held(engine, row, held) if held is not None else None
 
 

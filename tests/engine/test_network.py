@@ -4,15 +4,12 @@ back where somebody flushed them."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,8 +17,7 @@ import boxes
 import runner
 import traces
 from runner import eventually
-
-SERVE = ("sh", "-c", "mkdir -p /www; echo hello >/www/index.html; exec httpd -f -h /www")
+from served import SERVE, address, fetch, inspect, nothing
 
 
 @pytest.fixture
@@ -33,32 +29,6 @@ def options(rootfs: Path) -> list[str]:
 def warm(networked: runner.Minirt, options: list[str]) -> runner.Minirt:
     networked.ok("run", "--rm", *options, "true")
     return networked
-
-
-def inspect(minirt: runner.Minirt, name: str) -> dict[str, Any]:
-    return dict(json.loads(minirt.ok("inspect", name))[0])
-
-
-def address(minirt: runner.Minirt, name: str) -> str:
-    return str(inspect(minirt, name)["NetworkSettings"]["Networks"]["bridge"]["IPAddress"])
-
-
-def nothing(minirt: runner.Minirt) -> Callable[[], bool]:
-    return lambda: not traces.more({}, traces.count(minirt))
-
-
-def fetch(host: str, port: int) -> str:
-    """The body of / by a client on the host, "" where nobody answers."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as client:
-        client.settimeout(5)
-        try:
-            client.connect((host, port))
-            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            answer = b"".join(iter(lambda: client.recv(4096), b""))
-        except OSError:
-            return ""
-    return answer.decode().rpartition("\r\n\r\n")[2].strip()
 
 
 def test_default_bridge(warm: runner.Minirt, options: list[str]) -> None:
@@ -272,62 +242,6 @@ def test_sharing_anothers_network(warm: runner.Minirt, options: list[str]) -> No
     before = traces.count(warm)
     assert "172.17.0.2/16" in warm.ok("run", "--rm", "--network", "container:one", *options, "ip", "-o", "addr")
     assert traces.count(warm) == before
-
-
-# What is lost is put back
-
-
-def flush(how: str) -> None:
-    table = traces.table()
-    for command in {
-        "everything": ["flush ruleset"],
-        "one table": [f"delete table bridge {table}"],
-        "one rule": [f"flush chain inet {table} forward"],
-    }[how]:
-        subprocess.run(["nft", *command.split()], check=True)
-
-
-@pytest.mark.parametrize("how", ["everything", "one table", "one rule"])
-def test_net_03_next_command_restores_what_was_flushed(warm: runner.Minirt, options: list[str], how: str) -> None:
-    """NET-03: rules, guards and ports of those that live, and nothing of those that do not."""
-    warm.ok("run", "-d", "--name", "web", "-p", "8080:80", *options, *SERVE)
-    eventually(lambda: fetch("172.17.0.1", 8080) == "hello")
-    rules, elements = traces.rules(), traces.elements()
-    flush(how)
-    warm.ok("run", "--rm", *options, "true")
-    assert (traces.rules(), traces.elements()) == (rules, elements)
-    assert fetch("172.17.0.1", 8080) == "hello"
-    flush(how)
-    warm.ok("network", "reload")
-    assert (traces.rules(), traces.elements()) == (rules, elements)
-
-
-def test_end_after_a_flush_gives_back_all_the_same(warm: runner.Minirt, options: list[str]) -> None:
-    warm.ok("run", "-d", "--name", "web", "-p", "8080:80", *options, "sleep", "100")
-    flush("everything")
-    warm.ok("rm", "-f", "web")
-    eventually(nothing(warm))
-
-
-def test_reboot(warm: runner.Minirt, options: list[str]) -> None:
-    """CRA-06 for networks: /run of another boot, no bridge, no tables; the leases of what was running are stale, and
-    what starts gets them."""
-    identity = warm.ok("run", "-d", "--name", "one", "-p", "8080:80", *options, "sleep", "100")
-    pid = inspect(warm, "one")["State"]["Pid"]
-    (warm.state / identity / "boot").write_text("another boot")
-    subprocess.run(["nft", "flush", "ruleset"], check=True)
-    [bridge] = [link["ifname"] for link in traces.links() if link.get("linkinfo", {}).get("info_kind") == "bridge"]
-    subprocess.run(["ip", "link", "delete", bridge], check=True)
-    os.kill(pid, 9)
-    eventually(lambda: traces.count(warm)["proxies"] == 0)
-    assert traces.rows(warm.root) == {"endpoints": 1, "ports": 1}
-    warm.ok("run", "-d", "--name", "two", "-p", "8080:80", *options, *SERVE)
-    assert address(warm, "two") in ("172.17.0.2", "172.17.0.3")
-    assert sorted(traces.rows(warm.root).values()) == [1, 1]
-    eventually(lambda: fetch("172.17.0.1", 8080) == "hello")
-    assert inspect(warm, "one")["State"]["Status"] == "exited"
-    warm.ok("start", "two")
-    warm.fails("start", "one", code=1, says="by container two")
 
 
 # Many at once
