@@ -38,12 +38,16 @@ from registries import Registry  # noqa: E402
 PURE = {"style", "model", "plan", "pure"}
 """Folders of tests that need neither root nor a kernel of any particular kind."""
 
+CONTROLLERS = {"cpu", "cpuset", "io", "memory", "pids"}
+"""What tests marked `vm` need from cgroup v2."""
+
 BEFORE = pytest.StashKey[set[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "kernel: makes system calls or containers; needs root")
     config.addinivalue_line("markers", "slow: takes more than ten seconds")
+    config.addinivalue_line("markers", "vm: needs cgroup v2's controllers; left to `make vm-test` on hosts without them")
     if os.geteuid() == 0:
         own_mounts()
         if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
@@ -59,11 +63,22 @@ def own_mounts() -> None:
         raise OSError(ctypes.get_errno(), "a mount namespace for the tests")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks what makes system calls, and takes away what this host's cgroups can't show."""
     for item in items:
         folder = Path(item.path).relative_to(TESTS).parts[0]
         if folder not in PURE:
             item.add_marker(pytest.mark.kernel)
+    elsewhere = [] if controllers() >= CONTROLLERS else [item for item in items if item.get_closest_marker("vm")]
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
+
+
+def controllers() -> set[str]:
+    """The controllers of cgroup v2 on this host: none of them where v1 has them."""
+    listed = Path("/sys/fs/cgroup/cgroup.controllers")
+    return set(listed.read_text().split()) if listed.exists() else set()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
