@@ -2,7 +2,7 @@
 """Our two nft tables (nft(8)), `inet` and `bridge`, one pair for each --root: are they whole, and making them anew.
 
 `present` is asked by every command that gives a container a network: one dump of each table's rules, counted, and
-one of each must carry the mark of this version (network/ruleset.py). Flushed, half gone or of another version:
+one of each must carry the mark of this version (network/ruleset.py) and boot. Flushed, half gone or of another one:
 `load` makes both anew from what the database says, in one transaction. On the way of a `run` until `load`: nothing
 dear may be imported at the top.
 """
@@ -24,7 +24,7 @@ DEFAULT_ROOT = "/var/lib/minirt"
 RULES = {1: 32, 7: 14}
 """How many, by family: NFPROTO_INET, NFPROTO_BRIDGE (linux/netfilter.h). Constant, whatever there runs."""
 MARK = "minirt 81c27ee5"
-"""A comment on one rule of each table: the first digits of the SHA-256 of what ruleset.py says."""
+"""Begins a comment on one rule of each table: the first digits of the SHA-256 of what ruleset.py says."""
 _GETRULE = 10 << 8 | 7  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETRULE: linux/netfilter/nfnetlink.h, nf_tables.h
 _RULE_TABLE = 1  # NFTA_RULE_TABLE
 _TRIES = 50
@@ -42,6 +42,13 @@ def table_name(root: str) -> str:
         from hashlib import sha256
     digits: str = sha256(os.fsencode(root)).hexdigest()
     return f"minirt-{digits[:8]}"
+
+
+def _mark() -> str:
+    """With this boot's number: `nft list ruleset` is what some hosts load again at the next one, and then our rules are
+    there with elements of containers that are not."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return f"{MARK} {file.read(8)}"
 
 
 def present(table: str, kept: list[int] | None = None) -> bool:
@@ -68,7 +75,7 @@ def present(table: str, kept: list[int] | None = None) -> bool:
 def _whole(channel: netlink.Channel, table: str, family: int, count: int) -> bool:
     # struct nfgenmsg: the family, NFNETLINK_V0, no resource
     question = bytes((family, 0, 0, 0)) + netlink.attribute(_RULE_TABLE, table.encode() + b"\0")
-    mark = MARK.encode() + b"\0"
+    mark = _mark().encode() + b"\0"
     for _ in range(_TRIES):
         try:
             rules = netlink.exchange(channel, _GETRULE, question, netlink.NLM_F_DUMP)
@@ -86,7 +93,7 @@ def load(table: str, networks: Iterable[Network], endpoints: Iterable[Endpoint],
     """
     from minirt.network import ruleset
 
-    _run(ruleset.script(table, MARK, networks, endpoints, ports))
+    _run(ruleset.script(table, _mark(), networks, endpoints, ports))
 
 
 def remove(table: str) -> None:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -88,6 +89,18 @@ def test_damage_is_seen_and_mended(here: namespaces.Namespace, damage: str) -> N
     load()
     assert firewall.present(rooms.TABLE)
     assert firewalls.listing("inet", rooms.TABLE) + firewalls.listing("bridge", rooms.TABLE) == whole
+
+
+def test_tables_of_an_earlier_boot(here: namespaces.Namespace) -> None:
+    """Saved by `nft list ruleset`, as Debian's nftables.service loads them again: whole, of containers that were."""
+    load()
+    saved = "".join(firewalls.listing(family, rooms.TABLE) for family in ("inet", "bridge"))
+    firewalls.nft("flush ruleset")
+    firewalls.nft(saved)
+    assert firewall.present(rooms.TABLE), "the control: of the same boot they are as they were"
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    firewalls.nft("flush ruleset\n" + saved.replace(boot, "00000000"))
+    assert not firewall.present(rooms.TABLE)
 
 
 def test_no_table_no_root(here: namespaces.Namespace) -> None:

@@ -41,12 +41,19 @@ class Scene:
             found = listener.until(last)
         return [one for one in sent if one in found or one[:12] + one[16:] in found]  # a tag lies beside its frame
 
+    def known(self) -> int:
+        """How many addresses the bridge has learnt."""
+        return len(self.table())
+
+    def table(self) -> list[dict[str, str]]:
+        """bridge(8), fdb: those that were not put in by the kernel itself."""
+        words = ["bridge", "-j", "fdb", "show", "br", self.net.interface]
+        shown = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+        return [one for one in shown if one.get("state") != "permanent"]
+
     def port_of(self, mac: str) -> str:
-        """Behind which port the bridge believes this MAC (bridge(8), fdb)."""
-        shown = subprocess.run(
-            ["bridge", "-j", "fdb", "show", "br", self.net.interface], capture_output=True, text=True, check=True
-        )
-        return next((str(one["ifname"]) for one in json.loads(shown.stdout) if one["mac"] == mac), "")
+        """Behind which port the bridge believes this MAC."""
+        return next((one["ifname"] for one in self.table() if one["mac"] == mac), "")
 
 
 @pytest.fixture
@@ -175,3 +182,22 @@ def test_without_ipv6_nothing_of_it_passes(room: rooms.Room) -> None:
     me, you = scene.attacker, scene.victim
     mine, yours = frames.link_local(me.mac), frames.link_local(you.mac)
     assert scene.passes(frames.udp6(me.mac, you.mac, mine, yours)) == []
+
+
+def test_a_flood_of_macs(room: rooms.Room) -> None:
+    """NET-16: the bridge's table of addresses holds one for each container, whatever comes."""
+    scene = Scene(room, six=False)
+    me, you = scene.attacker, scene.victim
+    flood = [
+        frames.udp4(f"02:42:0a:4d:{number >> 8:02x}:{number & 255:02x}", you.mac, me.address4, you.address4)
+        for number in range(0x0200, 0x0600)
+    ]
+
+    def come() -> int:
+        for begin in range(0, len(flood), 100):  # a listener's queue holds no more
+            scene.passes(*flood[begin : begin + 100])
+        return scene.known()
+
+    assert come() <= 4
+    firewalls.nft(f"flush chain bridge {rooms.TABLE} prerouting")
+    assert come() > 1000, "the positive control"
