@@ -47,7 +47,9 @@ BEFORE = pytest.StashKey[set[str]]()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "kernel: makes system calls or containers; needs root")
     config.addinivalue_line("markers", "slow: takes more than ten seconds")
-    config.addinivalue_line("markers", "vm: needs cgroup v2's controllers; left to `make vm-test` on hosts without them")
+    config.addinivalue_line(
+        "markers", "vm: needs cgroup v2's controllers; left to `make vm-test` on hosts without them"
+    )
     if os.geteuid() == 0:
         own_mounts()
         if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
