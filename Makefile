@@ -3,7 +3,8 @@
 # Two commands do everything on a fresh Debian 12 machine, as root:
 #   make demo      system packages, a venv in .venv, the build, then containers from the embedded image
 #   make test      the same set-up, then every test
-# And: make install (minirt on the system's PATH), make bench (beside docker, podman, skopeo, runc, bubblewrap),
+# And: make install (minirt on the system's PATH), make bench (beside docker, podman, skopeo, runc, bubblewrap;
+# BENCH='--only networks' for a part of it),
 # make fuzz, make lint, make clean. What was done leaves a stamp in .make/, so a second run goes straight to work.
 
 # --- system packages: this list is the only one -------------------------------------------------------------
@@ -154,7 +155,7 @@ fuzz: $(VENV)/stamp-fuzz $(VENV)/stamp-minirt | root
 
 # --- beside the peers ---------------------------------------------------------------------------------------
 bench: $(VENV)/stamp-minirt $(STAMPS)/packages-test $(STAMPS)/packages-bench
-	$(VENV)/bin/python bench/bench.py --minirt $(MINIRT)
+	$(VENV)/bin/python bench/bench.py --minirt $(MINIRT) $(BENCH)
 
 # --- on the system's PATH -----------------------------------------------------------------------------------
 install: $(STAMPS)/packages-build
