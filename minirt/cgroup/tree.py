@@ -285,6 +285,31 @@ def read(path: str, name: str) -> str:
         os.close(file)
 
 
+def optional(path: str, name: str) -> str | None:
+    """The text of one file of a cgroup. None where there is no such file: no cgroup, no controller, no PSI."""
+    try:
+        return read(path, name)
+    except OSError as error:
+        if error.errno in (*_GONE, EOPNOTSUPP):
+            return None
+        raise
+
+
+def numbers(text: str) -> dict[str, int]:
+    """A flat keyed file (cgroup-v2.rst, "Format"): one "key number" in each line."""
+    found = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        if value.isdecimal():
+            found[key] = int(value)
+    return found
+
+
+def limit(text: str | None) -> int | None:
+    """A limit as a file of a cgroup has it; None for "max" and where there is no file."""
+    return None if text is None or text.strip() == "max" else int(text)
+
+
 def write(path: str, name: str, text: str) -> None:
     """One write(2) to one file of a cgroup: never creates it."""
     file = os.open(f"{path}/{name}", os.O_WRONLY | os.O_CLOEXEC)
