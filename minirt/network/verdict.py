@@ -226,6 +226,8 @@ class _Walk:
         if "concat" in left:
             values = [self.value(part) for part in left["concat"]]
             return None if None in values else values
+        if "base" in left.get("payload", {}):
+            return self.raw(left["payload"])
         if "payload" in left:
             return self.header(left["payload"].get("protocol", ""), left["payload"].get("field", ""))
         if "fib" in left and left["fib"].get("result") == "type" and "daddr" in left["fib"].get("flags", []):
@@ -237,6 +239,12 @@ class _Walk:
         known |= {"l4proto": packet.protocol, "protocol": packet.family}
         known["nfproto"] = {"ip": "ipv4", "ip6": "ipv6"}.get(packet.family, "")
         return known.get(str((left.get("meta") or {}).get("key"))) or None
+
+    def raw(self, place: dict[str, Any]) -> int | None:
+        """@nh,64,128: where IPv6 has the source (RFC 8200)."""
+        here = (place["base"], place["offset"], place["len"]) == ("nh", 64, 128)
+        known = here and self.packet.family == "ip6" and self.packet.source
+        return int(ipaddress.IPv6Address(known)) if known else None
 
     def header(self, protocol: str, field: str) -> str | int | None:
         packet = self.packet
@@ -278,6 +286,8 @@ def _same(value: Any, one: Any) -> bool | None:
         return bool(first <= value <= last)
     if isinstance(one, str) and one.endswith("*") and isinstance(value, str):
         return value.startswith(one[:-1])
+    if isinstance(value, int) and isinstance(one, str) and one.startswith("0x"):
+        return value == int(one, 16)
     return bool(value == one)
 
 

@@ -20,7 +20,7 @@ import pytest
 import exchange
 from boxes import Box
 from runner import Minirt
-from world import HOST, OUTSIDE, ROUTER, UPLINK, World, ip
+from world import HOST, HOST6, OUTSIDE, OUTSIDE6, ROUTER, UPLINK, World, ip
 
 ANSWER = "oifname @bridges ct state established,related accept"
 Start = Callable[..., Box]
@@ -138,6 +138,18 @@ def test_to_the_host_itself(networked: Minirt, start: Start) -> None:
         assert exchange.ask(HOST, 80)[:2] == ("host", box.address4)
     assert_counts(before["passages"], dissected(networked, "web", HOST)["out"]["passages"])
     assert f"route: {HOST} is this host itself" in drawn(networked, "web", "--to", HOST)
+
+
+def test_the_way_out_by_ipv6(networked: Minirt, start: Start, world: World) -> None:
+    networked.ok("network", "create", "--ipv6", "six")
+    box = start("web", "--network", "six")
+    before = dissected(networked, "web", OUTSIDE6)["out"]
+    assert (before["source"], before["seen"]) == (box.address6, HOST6)
+    with world.outside, exchange.answering("outside", 80), box:
+        assert exchange.ask(OUTSIDE6, 80)[:2] == ("outside", HOST6)
+    after = dissected(networked, "web", OUTSIDE6)["out"]
+    assert_counts(before["passages"], after["passages"], ANSWER)
+    assert_counts(before["answer"], after["answer"], "iifname @bridges accept")
 
 
 def test_the_source_that_the_world_sees(networked: Minirt, start: Start, world: World) -> None:
