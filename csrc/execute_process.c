@@ -4,6 +4,7 @@
  * See execute.c for who runs here; each such step runs with the privileges that the steps before it left. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <linux/bpf.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -107,6 +108,30 @@ long mrt_do_seccomp(struct mrt_call *call)
     struct sock_fprog program = {.len = (unsigned short)(call->len[0] / sizeof(struct sock_filter)),
                                  .filter = (struct sock_filter *)(uintptr_t)call->str[0]};
     return syscall(SYS_seccomp, call->num[0], call->num[1], &program);
+}
+
+long mrt_do_bpf_prog_load(struct mrt_call *call)
+{
+    union bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.prog_type = (uint32_t)call->num[0];
+    attributes.expected_attach_type = (uint32_t)call->num[1];
+    attributes.insns = (uintptr_t)call->str[0];
+    attributes.insn_cnt = call->len[0] / (uint32_t)sizeof(struct bpf_insn);
+    attributes.license = (uintptr_t) "Apache-2.0"; /* it calls no function of the kernel's that asks for another */
+    call->out[0] = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes);
+    return call->out[0];
+}
+
+long mrt_do_bpf_prog_attach(struct mrt_call *call)
+{
+    union bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.target_fd = (uint32_t)call->fd[0];
+    attributes.attach_bpf_fd = (uint32_t)call->fd[1];
+    attributes.attach_type = (uint32_t)call->num[0];
+    attributes.attach_flags = (uint32_t)call->num[1];
+    return syscall(SYS_bpf, BPF_PROG_ATTACH, &attributes, sizeof attributes);
 }
 
 long mrt_do_close_range(struct mrt_call *call)

@@ -59,6 +59,8 @@
     X(setresuid)     /* num real, num effective, num saved */ \
     X(capset)        /* num effective, num permitted, num inheritable: 64-bit masks */ \
     X(seccomp)       /* num operation, num flags, bytes: struct sock_filter[] */ \
+    X(bpf_prog_load)   /* num program type, num attach type, bytes: struct bpf_insn[] -> out; bpf(2) */ \
+    X(bpf_prog_attach) /* fd cgroup, fd program, num attach type, num flags; bpf(2) */ \
     X(close_range)   /* num first, num last, num flags */ \
     X(execve)        /* str path, list argv, list envp */ \
     X(execveat)      /* fd dir, str path, list argv, list envp, num flags */

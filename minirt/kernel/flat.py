@@ -195,6 +195,8 @@ class _Writer:
             if not self.host_made.isdisjoint(step.out):
                 raise InvalidValue(f"a second descriptor for the slot {step.out[0]!r}: the first one would be lost")
             self.host_made.update(step.out)
+        elif step.op == "close" and step.actor == "host":
+            self.host_made.discard(step.args[0].name)  # type: ignore[attr-defined]
         op = _ops.get(step.op)
         if op is None:
             op = _ops[step.op] = _word("MRT_OP_" + step.op)

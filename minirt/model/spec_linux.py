@@ -7,7 +7,7 @@ own. Pure; must import nothing but this room.
 
 from __future__ import annotations
 
-from minirt.model import mounts, sysctls
+from minirt.model import mounts, spec_resources, sysctls
 from minirt.model.spec_faults import MAX_ID, Faults
 
 TYPE_CHECKING = False
@@ -22,16 +22,6 @@ _UNSUPPORTED = {
     "mountLabel": "SELinux labels are not supported",
     "netDevices": "moving network devices is not supported",
     "memoryPolicy": "memory policies are not supported",
-}
-_RESOURCES = {
-    "memory": "memory limits are not supported",
-    "cpu": "CPU limits are not supported",
-    "pids": "limits of the number of processes are not supported",
-    "blockIO": "I/O limits are not supported",
-    "hugepageLimits": "huge page limits are not supported",
-    "network": "network classes are not supported",
-    "rdma": "RDMA limits are not supported",
-    "unified": "cgroup files by name are not supported",
 }
 _DEVICE_TYPES = ("c", "u", "b", "p")
 _CLOCKS = ("monotonic", "boottime")
@@ -63,7 +53,8 @@ def check(linux: dict[str, Any], namespaces: dict[str, str], faults: Faults) -> 
     """Everything but the namespaces themselves."""
     own = frozenset(kind for kind, path in namespaces.items() if not path)
     faults.unsupported(linux, "/linux", _UNSUPPORTED)
-    _resources(faults.member(linux, "/linux", "resources", dict), faults)
+    if linux.get("resources"):
+        spec_resources.check(faults.member(linux, "/linux", "resources", dict), faults)
     for key in ("maskedPaths", "readonlyPaths"):
         for index, path in enumerate(faults.texts(linux, "/linux", key)):
             faults.absolute(path, f"/linux/{key}/{index}")
@@ -77,15 +68,6 @@ def check(linux: dict[str, Any], namespaces: dict[str, str], faults: Faults) -> 
     _personality(faults.member(linux, "/linux", "personality", dict), faults)
     _offsets(faults.member(linux, "/linux", "timeOffsets", dict), own, faults)
     _seccomp(linux, faults)
-
-
-def _resources(resources: dict[str, Any], faults: Faults) -> None:
-    """A rule that denies all devices asks for no more than the kernel gives: a container without CAP_MKNOD."""
-    faults.unsupported(resources, "/linux/resources", _RESOURCES)
-    for index, rule in enumerate(faults.objects(resources, "/linux/resources", "devices")):
-        allow = faults.member(rule, f"/linux/resources/devices/{index}", "allow", bool)
-        if allow or rule.get("type") not in (None, "", "a") or rule.get("major") is not None:
-            faults.add(f"/linux/resources/devices/{index}", "device rules are not supported, other than to deny all")
 
 
 def _devices(linux: dict[str, Any], faults: Faults) -> None:

@@ -38,10 +38,13 @@ class Context:
     directory, where the root filesystem is attached in the new mount namespace. cgroup_path: the container's
     cgroup, "" for the caller's own. seccomp: the compiled filter. tty: a terminal although process.terminal is
     unset. stdin: standard input is a pipe, else null. init: the slot "program" runs as pid 1 and starts the
-    workload. wait: wait for one byte on the slot "go" before the workload. links: interfaces besides lo.
+    workload. wait: wait for one byte on the slot "go" before the workload. links: interfaces besides lo. io_weight: the
+    file of the io controller that weighs here.
     """
 
-    __slots__ = ("id", "bundle", "rootfs_path", "cgroup_path", "seccomp", "tty", "stdin", "init", "wait", "links")
+    __slots__ = (
+        "id", "bundle", "rootfs_path", "cgroup_path", "seccomp", "tty", "stdin", "init", "wait", "links", "io_weight",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Context:
         wait: bool = False,
         bundle: str = "",
         links: tuple[Link, ...] = (),
+        io_weight: str = "io.weight",
     ) -> None:
         self.id = id
         self.rootfs_path = rootfs_path
@@ -66,6 +70,7 @@ class Context:
         self.wait = wait
         self.bundle = bundle
         self.links = links
+        self.io_weight = io_weight
 
 
 class Mounted:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the specification to the steps of a container's birth (runtime-spec runtime.md, "Lifecycle"): the order.
 
-    caller    descriptors of what lies on the host: namespaces to join, the cgroup, shared binds
+    caller    descriptors of what lies on the host: namespaces to join, the cgroup with its limits, shared binds
     monitor   pipes, offsets of the clock, clone3
     init      own ground, root attached, mounts, devices, masks, pivot, names, limits, identity, execve
 
@@ -13,7 +13,20 @@ Pure: no I/O, no clock, no environment. Must not import kernel.
 
 from __future__ import annotations
 
-from minirt.plan import devices, execute, identity, limits, mounts, namespaces, network, paths, stdio, sysctl
+from minirt.plan import (
+    devices,
+    devices_program,
+    execute,
+    identity,
+    limits,
+    mounts,
+    namespaces,
+    network,
+    paths,
+    resources,
+    stdio,
+    sysctl,
+)
 from minirt.plan.build import Build, Context
 from minirt.plan.facts import Host, RootFacts
 from minirt.plan.step import Flags, Plan
@@ -30,6 +43,8 @@ def compile(spec: dict[str, Any], host: Host, root: RootFacts, context: Context)
     namespace; InvalidValue: the specification asks for a filter and the context brings none."""
     build = Build(spec, spec["process"], host, root, context)
     namespaces.open_joined(build)
+    resources.limit(build)
+    devices_program.attach(build)
     network.open_host(build)
     mounts.open_shared(build)
     stdio.pipes(build)

@@ -70,6 +70,13 @@ DEVICES: tuple[tuple[str, str, int, int], ...] = (
     ("urandom", "c", 1, 9),
     ("tty", "c", 5, 0),
 )
+# Their numbers, and those of console, ptmx and all pseudoterminals (-1: each minor): what a cgroup's program allows
+DEVICES_ALLOWED: tuple[tuple[int, int], ...] = (
+    *((major, minor) for _, _, major, minor in DEVICES),
+    (5, 1),
+    (5, 2),
+    (136, -1),
+)
 DEVICE_LINKS: tuple[tuple[str, str], ...] = (
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),

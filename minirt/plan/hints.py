@@ -132,6 +132,12 @@ HINTS: dict[tuple[str, str], Hint] = {
     ("netlink", "EIO"): Hint("the kernel has not answered"),
     ("netlink", "ENOBUFS"): Hint("there were more answers than the socket can hold", "sysctl net.core.rmem_default"),
     ("sendmsg_fd", "EPIPE"): Hint("the monitor has gone"),
+    ("bpf_prog_load", "EPERM"): Hint(
+        "the caller lacks CAP_BPF or CAP_SYS_ADMIN, or a filter forbids the call", "run as root; capsh --print"
+    ),
+    ("bpf_prog_load", "E2BIG"): Hint("there are more device rules than one program can have", "ask for fewer devices"),
+    ("bpf_prog_attach", "EINVAL"): Hint("the kernel is built without CONFIG_CGROUP_BPF"),
+    ("bpf_prog_attach", "EPERM"): Hint("a program of a cgroup above allows none below it", "bpftool cgroup tree"),
     ("close_range", "EINVAL"): _TOO_NEW,
     ("execve", "E2BIG"): Hint("arguments and environment together are too long", "getconf ARG_MAX"),
     ("execve", "ETXTBSY"): Hint("the program is open for writing"),
@@ -194,6 +200,13 @@ KIND_HINTS: dict[tuple[str, str, str], Hint] = {
     ("sysctl", "openat2", "EISDIR"): Hint("the name is a group of sysctls, not one"),
     ("sysctl", "write", "EINVAL"): Hint("the kernel does not accept the value"),
     ("sysctl", "write", "EPERM"): Hint("the sysctl cannot be changed in a namespace"),
+    ("limit", "openat2", "ENOENT"): Hint(
+        "the controller is not enabled above the container's cgroup, or the kernel is built without this limit",
+        "minirt doctor; cat cgroup.subtree_control of the cgroup above",
+    ),
+    ("limit", "write", "EINVAL"): Hint("the kernel does not accept the value"),
+    ("limit", "write", "ERANGE"): Hint("the value is out of the kernel's range", "cgroup-v2.rst names it"),
+    ("limit", "write", "ENODEV"): Hint("there is no such device, or it is a partition: limits are for whole disks"),
     ("limit", "write", "EACCES"): Hint(
         "a score lower than the caller's own needs CAP_SYS_RESOURCE", "cat /proc/self/oom_score_adj"
     ),

@@ -19,7 +19,8 @@ from minirt.plan.step import Blob, Caps, Fd, Flags, Gids, Plan, Step, Strings
 # (operation, position among its arguments): a mode, written in octal
 _OCTAL = {("openat2", 3), ("mkdirat", 2), ("mknodat", 2), ("fchmod", 1), ("umask", 0)}
 _MANUAL = {
-    "capset": "capset(2)", "clone3": "clone(2)", "dup3": "dup(2)", "fchdir": "chdir(2)", "fchmod": "chmod(2)",
+    "bpf_prog_attach": "bpf(2)", "bpf_prog_load": "bpf(2)", "capset": "capset(2)", "clone3": "clone(2)",
+    "dup3": "dup(2)", "fchdir": "chdir(2)", "fchmod": "chmod(2)",
     "fchown": "chown(2)", "ioctl": "ioctl_tty(2)", "ioctl_ifflags": "netdevice(7)", "ioctl_int": "ioctl_tty(2)",
     "ioctl_winsize": "ioctl_tty(2)", "mkdirat": "mkdir(2)", "mknodat": "mknod(2)", "pipe2": "pipe(2)",
     "prlimit64": "getrlimit(2)", "sendmsg_fd": "sendmsg(2)", "setdomainname": "getdomainname(2)",

@@ -45,7 +45,27 @@ GOOD: dict[str, Any] = {
             {"type": "time"},
             {"type": "pid", "path": "/proc/7/ns/pid"},
         ],
-        "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+        "resources": {
+            "devices": [{"allow": False, "access": "rwm"}],
+            "memory": {"limit": 1 << 26, "swap": 1 << 27, "reservation": 1 << 25, "disableOOMKiller": False},
+            "cpu": {
+                "shares": 1024,
+                "quota": -1,
+                "period": 100_000,
+                "burst": 0,
+                "idle": 0,
+                "cpus": "0-1,3",
+                "mems": "0",
+            },
+            "pids": {"limit": 100},
+            "blockIO": {
+                "weight": 100,
+                "weightDevice": [{"major": 8, "minor": 0, "weight": 10}],
+                "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1 << 20}],
+            },
+            "hugepageLimits": [{"pageSize": "2MB", "limit": 1 << 22}],
+            "unified": {"memory.high": "1000000"},
+        },
         "devices": [{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 438, "uid": 0, "gid": 0}],
         "maskedPaths": ["/proc/kcore"],
         "readonlyPaths": ["/proc/sys"],
@@ -113,15 +133,16 @@ UNSUPPORTED: dict[str, Any] = {
     "/linux/netDevices": {"eth0": {}},
     "/linux/memoryPolicy": {"mode": "MPOL_BIND"},
     "/linux/personality/flags": ["x"],
-    "/linux/resources/memory": {"limit": 1},
-    "/linux/resources/cpu": {"shares": 1},
-    "/linux/resources/pids": {"limit": 1},
-    "/linux/resources/blockIO": {"weight": 10},
-    "/linux/resources/hugepageLimits": [{"pageSize": "2MB", "limit": 1}],
+    "/linux/resources/memory/kernel": 1,
+    "/linux/resources/memory/kernelTCP": 1,
+    "/linux/resources/memory/swappiness": 60,
+    "/linux/resources/memory/disableOOMKiller": True,
+    "/linux/resources/cpu/realtimeRuntime": 950_000,
+    "/linux/resources/cpu/realtimePeriod": 1_000_000,
+    "/linux/resources/blockIO/leafWeight": 10,
     "/linux/resources/network": {"classID": 1},
     "/linux/resources/rdma": {"mlx5": {}},
-    "/linux/resources/unified": {"memory.max": "1"},
-    "/linux/resources/devices/1": {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "r"},
+    "/linux/resources/unified/cgroup.procs": "1",
     "/linux/seccomp/listenerPath": "/run/x",
     "/linux/seccomp/defaultAction": "SCMP_ACT_NOTIFY",
     "/linux/seccomp/syscalls/0/action": "SCMP_ACT_NOTIFY",
@@ -170,6 +191,25 @@ MALFORMED: dict[str, list[Any]] = {
     "/linux/timeOffsets/realtime": [{"secs": 1}],
     "/linux/seccomp/defaultAction": ["", 7],
     "/linux/seccomp/syscalls/0/names": [[]],
+    "/linux/resources/memory/limit": [-2, 1 << 63, "64m", 1.5],
+    "/linux/resources/memory/swap": [5],
+    "/linux/resources/cpu/shares": [-1, 262145],
+    "/linux/resources/cpu/quota": ["half"],
+    "/linux/resources/cpu/period": [999, 1_000_001],
+    "/linux/resources/cpu/idle": [2],
+    "/linux/resources/cpu/cpus": ["all", 7],
+    "/linux/resources/pids/limit": [-2, "many"],
+    "/linux/resources/blockIO/weight": [9, 1001],
+    "/linux/resources/blockIO/throttleReadBpsDevice/0": [{"major": 8, "rate": 1}, {"major": 8, "minor": 0}, 7],
+    "/linux/resources/blockIO/weightDevice/0/weight": [9],
+    "/linux/resources/hugepageLimits/0": [{"limit": 1}, {"pageSize": "2M", "limit": 1}, {"pageSize": "2MB"}],
+    "/linux/resources/devices/0/type": ["p"],
+    "/linux/resources/devices/0/allow": [None, 1],
+    "/linux/resources/devices/0/access": ["rx"],
+    "/linux/resources/devices/0/major": [4096],
+    "/linux/resources/unified/memory.max": [7, "", None],
+    "/linux/resources/unified/..~1..~1x.y": ["1"],
+    "/linux/resources/unified/max": ["1"],
 }
 
 
@@ -192,13 +232,13 @@ def test_part_of_another_type(key: str) -> None:
 def test_all_faults_at_once() -> None:
     document = changed("/process/user/uid", -1)
     document["hooks"] = {"poststop": [{"path": "x"}]}
-    document["linux"]["resources"]["memory"] = {"limit": 5}
+    document["linux"]["resources"]["memory"] = {"swappiness": 5}
     document["mounts"][0]["destination"] = "proc"
     assert set(faults(document)) == {
         "/hooks",
         "/mounts/0/destination",
         "/process/user/uid",
-        "/linux/resources/memory",
+        "/linux/resources/memory/swappiness",
     }
 
 
