@@ -193,6 +193,19 @@ def test_legacy_that_cannot_be_read(roots: Roots, monkeypatch: pytest.MonkeyPatc
     assert finding.remedy
 
 
+def test_a_host_that_takes_no_questions(networked: Minirt) -> None:
+    """Names are asked of the gateway, which is the host: its input chain counts, too."""
+    networked.ok("network", "create", "front")
+    roots = Roots(str(networked.root), str(networked.state))
+    assert chains(roots) == []
+    sh("iptables", "-P", "INPUT", "DROP")
+    (finding,) = chains(roots)
+    assert finding.name == "chain ip filter INPUT"
+    assert "containers' questions for names: mr-" in finding.what
+    obey([finding])
+    assert chains(roots) == []
+
+
 # What minirt itself keeps there
 
 
