@@ -82,14 +82,11 @@ def _attach(engine: Engine, row: Row, network: Network, wanted: Wanted) -> None:
     """The interface in a container that runs; its way out stays the one that it has."""
     from minirt.network import live
 
-    before = network_db.endpoints(engine.database, row.id)
     try:
         _, _, link = connection.take_one(engine, row, wanted)
     except Held:
         networks.settle_holders(engine, network.id)  # who has ended unnoticed gives back its addresses
         _, _, link = connection.take_one(engine, row, wanted)
-    if any(_leads_out(engine, one) for one in before):
-        link.gateways = ()
     try:
         live.attach(_pid(engine, row), link)
     except BaseException:
@@ -108,11 +105,23 @@ def _detach(engine: Engine, row: Row, network: Network, endpoint: Endpoint, forc
         if not force:
             raise
     connection.give_one(engine, row, network)
+    _lead_out(engine, row)
 
 
-def _leads_out(engine: Engine, one: Endpoint) -> bool:
-    network = network_db.find(engine.database, one.network)
-    return network is not None and not network.internal
+def _lead_out(engine: Engine, row: Row) -> None:
+    """Each family's default route may have gone with its network: then it leads through the first one that is left and
+    has a way out. A container that cannot be given one has at least lost what it was to lose."""
+    from minirt.network import live
+
+    for one in network_db.endpoints(engine.database, row.id):
+        network = network_db.find(engine.database, one.network)
+        if network is None or network.internal:
+            continue
+        gateways = (network.gateway4, "" if network.is_default else network.gateway6)
+        try:
+            live.lead_out(_pid(engine, row), one, tuple(gateway for gateway in gateways if gateway))
+        except MinirtError:
+            pass
 
 
 def _pid(engine: Engine, row: Row) -> int:

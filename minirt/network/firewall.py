@@ -38,8 +38,8 @@ def table_name(root: str) -> str:
         return "minirt"
     try:
         from _sha256 import sha256  # type: ignore[import-not-found]  # hashlib costs 4 ms for what it has besides
-    except ImportError:
-        from hashlib import sha256
+    except ImportError:  # from Python 3.12 on
+        from _sha2 import sha256  # type: ignore[import-not-found]
     digits: str = sha256(os.fsencode(root)).hexdigest()
     return f"minirt-{digits[:8]}"
 

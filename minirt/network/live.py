@@ -16,7 +16,7 @@ from minirt.errors import Conflict, HostError, StepFailed
 from minirt.kernel import call, execute, flat
 from minirt.network import netlink, sysctl
 from minirt.plan import network, text
-from minirt.plan.netlink import Request, named
+from minirt.plan.netlink import Index, Request, named
 from minirt.plan.step import HOST, Fd, Plan, Step
 
 TYPE_CHECKING = False
@@ -133,6 +133,14 @@ def detach(pid: int, endpoint: Endpoint) -> None:
             return
         with inside:
             _delete(inside, endpoint.veth, endpoint.index)
+
+
+def lead_out(pid: int, endpoint: Endpoint, gateways: Sequence[str]) -> None:
+    """Default routes by these gateways, over the interface of this endpoint. A family that has one keeps it."""
+    with _Said("route"), _Inside(pid) as inside:
+        interface = Index(endpoint.index, endpoint.interface)
+        requests = [network.new_route(interface, gateway) for gateway in gateways]
+        _run(inside, [_step(network.LINKS, request, "network disconnect") for request in requests])
 
 
 def _delete(inside: _Inside, veth: str, index: int) -> None:

@@ -71,6 +71,13 @@ def test_disconnect_a_running_container(two: Minirt) -> None:
     assert "default via 10.62.0.1 dev eth0" in two.ok("exec", "web", "ip", "route")
 
 
+def test_the_way_out_goes_on_by_another_network(two: Minirt) -> None:
+    two.ok("network", "connect", "back", "web")
+    two.ok("network", "disconnect", "front", "web")
+    assert "default via 10.62.0.1 dev eth1" in two.ok("exec", "web", "ip", "route")
+    assert "default via fd00:62::1 dev eth1" in two.ok("exec", "web", "ip", "-6", "route")
+
+
 def test_connect_a_container_that_does_not_run(two: Minirt) -> None:
     two.ok("network", "connect", "--alias", "shop", "back", "cold")
     assert networks(two, "cold")["back"]["Aliases"] == ["shop"]

@@ -89,6 +89,33 @@ def test_ipv6_is_the_links_own(room: rooms.Room, six: bool) -> None:
     with container:
         assert Path("/proc/sys/net/ipv6/conf/eth1/disable_ipv6").read_text() == ("0\n" if six else "1\n")
         assert placed(links()["eth1"]) == ["10.77.2.9/24", "fd00:77:2::9/64"][: 1 + six]
+        assert ways_out() == ["10.77.1.1", "fd00:77:2::1"][: 1 + six], "IPv4's stays, IPv6 had none"
+
+
+def ways_out() -> list[str]:
+    """The gateways of the current namespace's default routes."""
+    found = []
+    for family in ("-4", "-6"):
+        words = ["ip", family, "-j", "route", "show", "default"]
+        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        found += [one["gateway"] for one in json.loads(said or "[]")]
+    return found
+
+
+def test_another_way_out(room: rooms.Room) -> None:
+    """When the network with the default route has gone, and only then."""
+    container = room.container(room.add(rooms.network(1, six=True)))
+    link, endpoint = second(room, six=True)
+    live.attach(container.pid, link)
+    live.lead_out(container.pid, endpoint, link.gateways)
+    with container:
+        assert ways_out() == ["10.77.1.1", "fd00:77:1::1"]
+    live.detach(container.pid, container.endpoint)
+    with container:
+        assert ways_out() == []
+    live.lead_out(container.pid, endpoint, link.gateways)
+    with container:
+        assert ways_out() == ["10.77.2.1", "fd00:77:2::1"]
 
 
 def test_packets_pass(room: rooms.Room) -> None:
