@@ -18,6 +18,8 @@ PACKAGES_RUN = nftables dnsmasq-base
 # system calls; for networks a web server and its client, a meter, ip, and the kernel's table of connections
 PACKAGES_TEST = skopeo umoci mmdebstrap docker-registry openssl zstd strace podman docker.io \
                 nginx-light curl iperf3 iproute2 conntrack
+# the test machine: QEMU and what makes its root
+PACKAGES_VM = qemu-system-x86 mmdebstrap e2fsprogs
 # bench: the peers
 PACKAGES_BENCH = docker.io containerd podman runc conmon bubblewrap
 
@@ -63,7 +65,7 @@ apt = missing=$$(for name in $(1); do \
               case " $$missing " in *" $$service "*) ! command -v systemctl >/dev/null || \
                   systemctl --quiet disable $${service%-light}; esac; done; }
 
-.PHONY: demo test install uninstall bench fuzz lint test-c test-pure test-kernel clean root
+.PHONY: demo test vm-test install uninstall bench fuzz lint test-c test-pure test-kernel clean root
 .DELETE_ON_ERROR:
 
 root:
@@ -78,6 +80,12 @@ $(STAMPS)/packages-build: Makefile | root
 $(STAMPS)/packages-test: Makefile | root
 	@mkdir -p $(STAMPS)
 	@$(call apt,$(PACKAGES_TEST))
+	@touch $@
+
+$(STAMPS)/packages-vm: Makefile | root
+	@test "$$(uname -m)" = x86_64 || { echo "make: the test machine is made for x86-64 only" >&2; exit 1; }
+	@mkdir -p $(STAMPS)
+	@$(call apt,$(PACKAGES_VM))
 	@touch $@
 
 $(STAMPS)/packages-bench: Makefile | root
@@ -145,6 +153,12 @@ test-pure: $(VENV)/stamp-test $(VENV)/stamp-minirt
 # Everything that makes system calls or containers
 test-kernel: $(VENV)/stamp-test $(VENV)/stamp-minirt | root
 	$(VENV)/bin/pytest -q -m kernel -n $(JOBS) tests
+
+# The same in a machine with cgroup v2's controllers and systemd: QEMU with KVM, else emulated and then only the tests
+# for which that matters. Its root is made once and kept in /var/cache/minirt; VM_TESTS are other words for pytest
+vm-test: $(VENV)/stamp-test $(VENV)/stamp-minirt $(STAMPS)/packages-vm | root
+	$(VENV)/bin/python vagrant/vm_test.py --packages "$(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST)" \
+	    --python "$(PYTHON_BUILD) $(PYTHON_TEST)" -- $(VM_TESTS)
 
 # FUZZ_SECONDS for each target, and for the C part under the sanitizers; new inputs and findings go to build/fuzz,
 # tests/fuzz/fuzz.py says what to do with them
