@@ -67,12 +67,8 @@ class Taken:
             spec["linux"].setdefault("sysctl", {}).setdefault("net.ipv6.conf.default.disable_ipv6", "1")
 
     def serve(self, started: Started) -> None:
-        """Hand the published ports' sockets to a proxy. A container that cannot be served is ended."""
-        try:
-            sockets_.serve(self.sockets, started.pid, started.start_ticks)
-        except (OSError, MinirtError):
-            stop.kill_and_wait(self.engine.roots.run(self.container), self.engine.cgroup(self.container))
-            raise
+        """Hand the published ports' sockets to a proxy."""
+        sockets_.serve(self.sockets, started.pid, started.start_ticks)
 
     def close(self) -> None:
         """Our own copies of the sockets."""
@@ -83,8 +79,10 @@ class Taken:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """A container that was born all the same is ended: without what it leased it may not go on."""
         self.close()
         if kind is not None:
+            stop.kill_and_wait(self.engine.roots.run(self.container), self.engine.cgroup(self.container))
             _undo(self.engine, self.container)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from minirt.engine import reconcile
+from minirt.engine import reconcile, store
 from minirt.engine.spec import ns_file
 from minirt.errors import Conflict
 from minirt.kernel import process
@@ -38,9 +38,13 @@ def targets(wanted: RunOptions) -> dict[str, str]:
 
 
 def normalise(engine: Engine, wanted: RunOptions) -> None:
-    """Put ids where the user wrote names, so that a later rename changes nothing. Raises NotFound."""
+    """Put ids where the user wrote names, so that a later rename changes nothing. Who shares the network of a container
+    that shares another's shares that one's: its links go when it ends (engine/release.py). Raises NotFound."""
     for flag, container in targets(wanted).items():
-        word = f"container:{engine.find(container).id}"
+        row = engine.find(container)
+        while flag == "network" and (owner := targets(store.record(row).options).get(flag)):
+            row = engine.find(owner)
+        word = f"container:{row.id}"
         setattr(wanted, flag, [word] if flag == "network" else word)
 
 

@@ -171,6 +171,13 @@ def is_holder(database: Database, container: str) -> bool:
     return bool(found[0][0])
 
 
+def sharers(database: Database, container: str) -> list[str]:
+    """The containers that were made to live in this one's network namespace (engine/join.py)."""
+    written = json.dumps({"network": [f"container:{container}"]})[1:-1]
+    found = database.run("SELECT id FROM containers WHERE instr(options, ?)", (written,))
+    return [str(identity) for (identity,) in found]
+
+
 def taken(database: Database, network: str) -> tuple[dict[str, str], dict[str, str]]:
     """({address or MAC: the container that has it} of one network) for IPv4 and MAC, and for IPv6."""
     four: dict[str, str] = {}

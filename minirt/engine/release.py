@@ -16,6 +16,7 @@ import os
 
 from minirt.engine import lock, network_db
 from minirt.errors import MinirtError, StepFailed
+from minirt.runtime import state as states
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,10 +56,24 @@ def give(engine: Engine, container: str) -> None:
     with shared(engine):
         left = network_db.endpoints(database, container)
         ports = network_db.ports(database, container)
+        _cut_off(engine, container, left)
         drop_elements(engine, left, ports)
         network_db.release(database, container)
     _forget_flows(ports)
     refresh_names(engine, [one.network for one in left])
+
+
+def _cut_off(engine: Engine, container: str, left: Sequence[Endpoint]) -> None:
+    """Where another container lives on in this one's network namespace (--network container:X), the links do not die
+    by themselves: they go before the guards do and before their addresses are another's."""
+    for sharer in network_db.sharers(engine.database, container):
+        state = states.read(engine.roots.run(sharer))
+        if state is not None and state.alive():
+            from minirt.network import live
+
+            for one in left:
+                live.detach(state.pid, one)
+            return
 
 
 def drop_elements(engine: Engine, left: Sequence[Endpoint], ports: Sequence[Port]) -> None:

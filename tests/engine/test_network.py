@@ -289,3 +289,17 @@ def test_two_want_one_port(warm: runner.Minirt, options: list[str]) -> None:
     assert all("already allocated by container n" in text for text in told if text)
     assert traces.rows(warm.root) == {"endpoints": 1, "ports": 1}
     assert traces.count(warm)["proxies"] == 1
+
+
+def test_link_goes_with_its_container_from_a_shared_namespace(warm: runner.Minirt, options: list[str]) -> None:
+    """NET-12: who lives on in there keeps neither the address nor an interface that nobody guards any more."""
+    warm.ok("run", "-d", "--name", "one", "-p", "8080:80", *options, "sleep", "100")
+    warm.ok("run", "-d", "--name", "two", "--network", "container:one", *options, "sleep", "100")
+    warm.ok("run", "-d", "--name", "three", "--network", "container:two", *options, "sleep", "100")
+    warm.ok("rm", "-f", "two")
+    assert "172.17.0.2" in warm.ok("exec", "three", "ip", "-o", "addr")
+    warm.ok("stop", "-t", "0", "one")
+    eventually(nothing(warm))
+    assert len(warm.ok("exec", "three", "ip", "-o", "link").splitlines()) == 1
+    warm.ok("run", "-d", "--name", "four", *options, "sleep", "100")
+    assert address(warm, "four") == "172.17.0.2"

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from minirt.engine import network_db
+from minirt.engine import db, network_db
 from minirt.engine.db import VERSION, Database, Row
 from minirt.errors import Conflict, NotFound, StoreError
 from minirt.model.network import Endpoint, Network, Port
@@ -151,12 +153,20 @@ def test_removing_a_container_takes_its_leases(database: Database) -> None:
     assert network_db.holders(database) == set()
 
 
-def test_version_1_is_brought_up_to_date(database: Database) -> None:
+def test_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
     """What a minirt without networks has written is kept, and gets the new tables."""
-    for table in ("ports", "endpoints", "networks"):
-        database.run(f"DROP TABLE {table}")
-    database.run("PRAGMA user_version = 1")
-    again = Database(database.path)
+    path = tmp_path / "old.db"
+    first = (Path(db.__file__).parent / "schema.sql").read_text().split("\n-- version ")[0]
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(first)
+        old.execute("PRAGMA user_version = 1")
+        old.execute(
+            "INSERT INTO containers (id, name, image, command, created_ns, status, options)"
+            f" VALUES ('{WEB}', 'web', '', '[]', 1, 'created', '{{}}')"
+        )
+        old.commit()
+    again = Database(str(path))
     assert again.run("PRAGMA user_version") == [(VERSION,)]
-    assert again.ids() == {WEB, DNS}
+    assert again.ids() == {WEB}
     network_db.insert_network(again, network(FRONT, "front", 0))
+    leased(again, WEB, endpoint(WEB, 2))
