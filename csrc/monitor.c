@@ -6,7 +6,7 @@
  *
  * Runs as root in the caller's namespaces with the caller's descriptors, and is not dumpable (PR_SET_DUMPABLE in
  * prctl(2)) from its first call on: nothing in a container that shares a pid namespace may look into it.
- * The same file is minirt-init, minirt:proxy and minirt:linger, when called so: see monitor_init.c, proxy.c, linger.c. */
+ * The same file is minirt-init, minirt:proxy, minirt:linger and minirt:waiter, when called so: see the files of those names. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -64,13 +64,23 @@ static int copy_cleanup(struct mrt_monitor *monitor, const struct mrt_plan *plan
     return 0;
 }
 
+/* Where a text is too long for its place there are no events, and a container all the same. */
+static void copy_events(struct mrt_monitor *monitor, const struct mrt_plan *plan)
+{
+    const char *path = text_at(plan, monitor->settings.events), *subject = text_at(plan, monitor->settings.subject);
+    if (!path || !subject || strlen(path) >= sizeof monitor->events || strlen(subject) >= sizeof monitor->subject)
+        return;
+    memcpy(monitor->events, path, strlen(path) + 1);
+    memcpy(monitor->subject, subject, strlen(subject) + 1);
+}
+
 /* Everything that outlives the birth is copied out, so that the plan can be unmapped. */
 static int adopt_settings(struct mrt_monitor *monitor, const struct mrt_plan *plan)
 {
     struct mrt_settings *settings = &monitor->settings;
     memcpy(settings, (const char *)plan + plan->settings, sizeof *settings);
     mrt_clients_open(&monitor->clients, settings->control);
-    monitor->pidfd = monitor->report = monitor->input.fd = -1;
+    monitor->pidfd = monitor->report = monitor->input.fd = monitor->memory = -1;
     monitor->outputs[0].fd = monitor->outputs[1].fd = -1;
     if (settings->run_dir < 0)
         settings->flags &= ~(uint32_t)(MRT_RECORD | MRT_CLEAN_UP);
@@ -82,6 +92,7 @@ static int adopt_settings(struct mrt_monitor *monitor, const struct mrt_plan *pl
         return -1;
     else
         memcpy(monitor->cgroup_name, name, strlen(name) + 1);
+    copy_events(monitor, plan);
     return copy_cleanup(monitor, plan);
 }
 
@@ -134,6 +145,7 @@ static int publish(struct mrt_monitor *monitor)
     monitor->start_ticks = stat.start_ticks;
     mrt_log_open(&monitor->log, settings->flags & MRT_LOG ? settings->container_dir : -1, settings->log_size,
                  settings->log_files);
+    mrt_memory_open(monitor);
     if (settings->flags & MRT_RECORD &&
         (mrt_clients_listen(&monitor->clients, settings->run_dir) || mrt_record_state(monitor)))
         return -1;
@@ -182,20 +194,17 @@ static void return_to_own_time(void)
 }
 
 /* The caller has left. If it did not remove the container itself, the clean-up verb does, in place of the monitor.
+ * run/watched says that it is wanted where it was not at the start: `update --restart` makes that.
  * A caller that is still there to hear that nothing started takes everything back itself. */
 static void clean_up(struct mrt_monitor *monitor)
 {
-    static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    char *const environment[] = {path, NULL};
     struct stat status;
-    if (!(monitor->settings.flags & MRT_CLEAN_UP) || !monitor->cleanup[0] ||
-        monitor->clients.at[0].fd >= 0 || fstat(monitor->settings.run_dir, &status) || !status.st_nlink)
+    int run_dir = monitor->settings.run_dir;
+    if (!monitor->cleanup[0] || monitor->clients.at[0].fd >= 0 || fstat(run_dir, &status) || !status.st_nlink ||
+        (!(monitor->settings.flags & MRT_CLEAN_UP) && faccessat(run_dir, "watched", F_OK, 0)))
         return;
     return_to_own_time();
-    umask(022);
-    mrt_default_signals();
-    syscall(SYS_close_range, 3, ~0U, 0);
-    execve(monitor->cleanup[0], monitor->cleanup, environment);
+    mrt_execute_verb(monitor->cleanup);
 }
 
 int main(int argc, char **argv)
@@ -208,6 +217,8 @@ int main(int argc, char **argv)
         return mrt_proxy_main(argv + 1);
     if (argc && !strcmp(argv[0], "minirt:linger"))
         return mrt_linger_main();
+    if (argc && !strcmp(argv[0], "minirt:waiter"))
+        return mrt_waiter_main(argv + 1);
     prctl(PR_SET_DUMPABLE, 0);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     ignore_signals();

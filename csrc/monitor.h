@@ -63,11 +63,14 @@ struct mrt_settings {
     uint32_t title;        /* offset of a string: what the monitor calls itself (argv[0] stays minirt:monitor) */
     uint32_t cleanup;      /* offset of a string list: argv of the cleanup verb; argv[0] is a full path */
     uint32_t cleanup_count;
+    uint32_t events;       /* offset of a string: path of the file of events; 0 or "": nothing is written there */
+    uint32_t subject;      /* offset of a string: ,"ID":"…","Attributes":{"image":"…" as in events.h, without the end */
     uint32_t slot_pidfd, slot_report, slot_stdin, slot_stdout, slot_stderr; /* the monitor's ends; UINT32_MAX = none */
     uint32_t log_files;    /* how many files in all: log, log.1, … */
     uint64_t log_size;     /* bytes at which log becomes log.1; 0 = never */
 };
 
 /* run/state, one "key value" a line: pid, start_ticks, monitor_pid, monitor_start_ticks, started_ns (CLOCK_REALTIME).
- * run/exit, same form: code, signal, finished_ns. Both appear by rename. */
+ * run/exit, same form: code, signal, finished_ns, oom_killed (how many processes of it the kernel has killed for memory).
+ * Both appear by rename, run/exit when the event "die" is written. run/event: another subject, after a rename. */
 #endif

@@ -91,12 +91,16 @@ void mrt_end(struct mrt_monitor *monitor)
     for (int i = 0; i < 2; i++)
         while (monitor->outputs[i].fd >= 0 && !monitor->clients.pending)
             mrt_output_read(monitor, &monitor->outputs[i]);
-    if (record && !monitor->recorded) {
+    if (!monitor->recorded) {
         monitor->recorded = true;
-        if (monitor->failed)
+        mrt_memory_read(monitor);
+        mrt_memory_close(monitor);
+        if (record && monitor->failed)
             mrt_record_withdraw(monitor);
-        else
+        else if (record)
             mrt_record_exit(monitor, status);
+        else if (!monitor->failed)
+            mrt_events_end(monitor, status, mrt_now_ns());
     }
     if (monitor->clients.pending)
         return;

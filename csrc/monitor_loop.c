@@ -14,7 +14,7 @@
 
 #define NAP_MS 100
 
-enum place { REPORT, PIDFD, INPUT, LISTENER, OUTPUT, CLIENTS = OUTPUT + 2, PLACES = CLIENTS + MRT_CLIENTS };
+enum place { REPORT, PIDFD, INPUT, LISTENER, MEMORY, OUTPUT, CLIENTS = OUTPUT + 2, PLACES = CLIENTS + MRT_CLIENTS };
 
 static volatile sig_atomic_t child_changed = 1;
 
@@ -40,6 +40,7 @@ static nfds_t choose(const struct mrt_monitor *monitor, struct pollfd *polls)
     polls[PIDFD] = watched(!monitor->dead, monitor->pidfd, POLLIN);
     polls[INPUT] = watched(full, monitor->input.fd, POLLOUT);
     polls[LISTENER] = watched(!monitor->listener_naps, monitor->clients.listener, POLLIN);
+    polls[MEMORY] = watched(monitor->started && !monitor->dead, monitor->memory, POLLPRI);
     for (int i = 0; i < 2; i++)
         polls[OUTPUT + i] = watched(flowing && !monitor->pty_naps, monitor->outputs[i].fd, POLLIN);
     for (int i = 0; i < MRT_CLIENTS; i++) {
@@ -153,6 +154,8 @@ static void turn(struct mrt_monitor *monitor, const sigset_t *mask)
         return; /* a signal or the end of a nap; revents are not set */
     if (polls[PIDFD].revents)
         child_changed = 1;
+    if (polls[MEMORY].revents)
+        mrt_memory_read(monitor);
     if (polls[INPUT].revents)
         mrt_input_flush(&monitor->input);
     for (nfds_t i = CLIENTS; i < count; i++)

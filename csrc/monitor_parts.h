@@ -25,6 +25,10 @@ struct mrt_monitor {
     char cgroup_name[256];
     char cleanup_text[4096];
     char *cleanup[32];
+    char events[4096], subject[8192]; /* "": no events */
+    int memory;                       /* memory.events of the cgroup; -1: there is none */
+    uint64_t oom_kills;
+    int64_t started_ms;
     pid_t pid;
     int pidfd, report, status;
     uint64_t start_ticks;
@@ -45,9 +49,16 @@ int mrt_birth(struct mrt_monitor *monitor, struct mrt_context *context); /* moni
 int mrt_birth_allow(const struct mrt_monitor *monitor);
 void mrt_default_signals(void);
 
+uint64_t mrt_now_ns(void); /* CLOCK_REALTIME */
 int mrt_record_state(const struct mrt_monitor *monitor); /* monitor_record.c */
-void mrt_record_exit(const struct mrt_monitor *monitor, struct mrt_exited exited);
+void mrt_record_exit(struct mrt_monitor *monitor, struct mrt_exited exited);
 void mrt_record_withdraw(const struct mrt_monitor *monitor);
+
+void mrt_events_start(struct mrt_monitor *monitor); /* monitor_events.c */
+void mrt_events_end(struct mrt_monitor *monitor, struct mrt_exited exited, uint64_t now_ns);
+void mrt_memory_open(struct mrt_monitor *monitor);
+void mrt_memory_read(struct mrt_monitor *monitor);
+void mrt_memory_close(struct mrt_monitor *monitor);
 
 void mrt_cgroup_kill(const struct mrt_monitor *monitor); /* monitor_cgroup.c */
 void mrt_cgroup_remove(const struct mrt_monitor *monitor);
@@ -68,4 +79,6 @@ void mrt_serve(struct mrt_monitor *monitor); /* monitor_loop.c */
 
 int mrt_init_main(char **argv); /* monitor_init.c: the other program in this file */
 int mrt_linger_main(void);      /* linger.c: and one that holds sockets for a moment */
+int mrt_waiter_main(char **argv); /* waiter.c: and one that waits to restart a container */
+void mrt_execute_verb(char **argv); /* the clean-up verb, in place of this process; returns if it cannot */
 #endif

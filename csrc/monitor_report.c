@@ -28,6 +28,7 @@ static void started(struct mrt_monitor *monitor)
 {
     const struct mrt_started message = {.pid = monitor->pid, .start_ticks = monitor->start_ticks};
     monitor->started = true;
+    mrt_events_start(monitor);
     monitor->greeting[0] = MRT_STARTED;
     memcpy(monitor->greeting + 1, &message, sizeof message);
     mrt_clients_send(&monitor->clients, monitor->greeting, sizeof monitor->greeting);

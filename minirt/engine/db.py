@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
-VERSION = 2
+VERSION = 3
 FULL = "database or disk is full"
 BUSY_TIMEOUT_S = 10.0
 RESERVE_BYTES = 128 << 10  # kept beside the database, so that on a full disk containers can still be removed
@@ -28,7 +28,7 @@ CHECKPOINT_PAGES = 200  # a process that opens a database nobody has open reads 
 
 COLUMNS = (
     "id", "name", "image", "image_id", "command", "created_ns", "status", "options", "auto_remove", "boot_id",
-    "started_ns", "finished_ns", "exit_code", "error",
+    "started_ns", "finished_ns", "exit_code", "error", "oom_killed",
 )  # fmt: skip
 _ALL = ", ".join(COLUMNS)
 _BRIEF = ", ".join("'' AS options" if column == "options" else column for column in COLUMNS)
@@ -53,9 +53,11 @@ class Row:
     finished_ns: int | None
     exit_code: int | None
     error: str | None
+    oom_killed: int | None
 
     def __init__(self, *values: object) -> None:
-        for column, value in zip(COLUMNS, values, strict=True):
+        """In the order of COLUMNS; the last ones may be left out."""
+        for column, value in zip(COLUMNS, (*values, *(None,) * (len(COLUMNS) - len(values))), strict=True):
             setattr(self, column, value)
 
 

@@ -81,3 +81,6 @@ CREATE TABLE ports (
     PRIMARY KEY (protocol, host_port, host_address)
 ) STRICT;
 CREATE INDEX ports_by_container ON ports (container);
+
+-- version 3: how an end came about, beside its exit code.
+ALTER TABLE containers ADD COLUMN oom_killed INTEGER; -- 1: the kernel killed in it for memory

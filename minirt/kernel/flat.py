@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 HEAD = Struct("@8I")  # struct mrt_plan
 STEP = Struct("@2H2h2h4h6Q4I4I")  # struct mrt_step
-SETTINGS = Struct("@I5i10IQ")  # struct mrt_settings
+SETTINGS = Struct("@I5i12IQ")  # struct mrt_settings
 ACTORS = {"host": lib.MRT_HOST, "monitor": lib.MRT_MONITOR, "init": lib.MRT_INIT}
 _MONITORS_SLOTS = ("pidfd", "report", "stdin_w", "stdout_r", "stderr_r")  # in the order of slot_pidfd …
 _NO_SLOT = 0xFFFFFFFF
@@ -232,10 +232,12 @@ class _Writer:
         return len(self.buffer)
 
     def _settings_texts(self, settings: Settings) -> tuple[int, ...]:
-        """cgroup_name, title, cleanup, cleanup_count."""
+        """cgroup_name, title, cleanup, cleanup_count, events, subject."""
         offset, count = self.strings(tuple(settings.cleanup)) if settings.cleanup else (0, 0)
         name = self.text(settings.cgroup_name)[0] if settings.cgroup_name else 0
-        return (name, self.text(settings.title)[0] if settings.title else 0, offset, count)
+        others = (settings.title, settings.events, settings.subject)
+        title, events, subject = [self.text(text)[0] if text else 0 for text in others]
+        return (name, title, offset, count, events, subject)
 
     def _settings(self, settings: Settings, texts: tuple[int, ...]) -> bytes:
         return SETTINGS.pack(

@@ -33,7 +33,7 @@ def test_layout_is_the_compilers() -> None:
     sizes = {"mrt_plan": flat.HEAD, "mrt_step": flat.STEP, "mrt_settings": flat.SETTINGS}
     assert {name: ffi.sizeof(f"struct {name}") for name in sizes} == {name: one.size for name, one in sizes.items()}
     assert ffi.offsetof("struct mrt_step", "num") == 24
-    assert ffi.offsetof("struct mrt_settings", "slot_pidfd") == 40
+    assert ffi.offsetof("struct mrt_settings", "slot_pidfd") == 48
 
 
 def test_arguments_are_sorted_by_type() -> None:
