@@ -7,6 +7,8 @@ reader gives None where there is no cgroup or the controller is not in it. Must 
 
 from __future__ import annotations
 
+import os
+
 from minirt.cgroup import tree
 
 EVENTS = "memory.events"  # POLLPRI and an inotify event on every change; also of what happens in cgroups below
@@ -18,7 +20,9 @@ class Memory:
 
     __slots__ = ("cache_bytes", "current_bytes", "limit_bytes", "stat", "swap_bytes", "swap_limit_bytes")
 
-    def __init__(self, current: int, limit: int | None, swap: int, swap_limit: int | None, stat: dict[str, int]):
+    def __init__(
+        self, current: int, limit: int | None, swap: int, swap_limit: int | None, stat: dict[str, int]
+    ) -> None:
         self.current_bytes = current
         self.limit_bytes = limit
         self.swap_bytes = swap
@@ -41,3 +45,12 @@ def oom_kills(path: str) -> int | None:
     """How many processes the kernel has killed for memory, here and below, since the cgroup was made."""
     text = tree.optional(path, EVENTS)
     return None if text is None else tree.numbers(text).get("oom_kill", 0)
+
+
+def counts_swap(mount: str) -> bool:
+    """Whether this kernel limits swap: any cgroup with the controller shows it. True where there is none to look at."""
+    with os.scandir(mount) as entries:
+        for entry in entries:
+            if os.path.exists(f"{entry.path}/memory.max"):
+                return os.path.exists(f"{entry.path}/memory.swap.max")
+    return True

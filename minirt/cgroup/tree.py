@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cgroup v2 tree: one directory per container below <mount>/minirt (cgroups(7), cgroup-v2.rst).
+"""The cgroup v2 tree: one directory per container (home.py says where; cgroups(7), cgroup-v2.rst).
 
 A container's cgroup groups its processes so that all of them can be counted, frozen and killed, whatever they
 fork. Works on a pure v2 host and on a hybrid one, where v1 controllers are mounted beside the v2 tree: grouping,
@@ -16,7 +16,7 @@ from errno import EAGAIN, EBUSY, EINTR, ENODEV, ENOENT, ENOTEMPTY, EOPNOTSUPP
 
 from minirt.errors import HostError
 
-PARENT = "minirt"  # all our cgroups lie below <mount>/minirt
+PARENT = "minirt"  # without systemd all our cgroups lie below <mount>/minirt
 _GONE = (ENOENT, ENODEV)  # removed before, and removed while one of its files was open
 
 
@@ -56,15 +56,15 @@ def create(parent: str, name: str) -> str:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise _cannot_create(path, error) from error
+                raise cannot_create(path, error) from error
         except FileExistsError:
             raise
         except OSError as error:
-            raise _cannot_create(path, error) from error
+            raise cannot_create(path, error) from error
     raise HostError(f'cannot create the cgroup "{path}": its parent keeps vanishing')
 
 
-def _cannot_create(path: str, error: OSError) -> HostError:
+def cannot_create(path: str, error: OSError) -> HostError:
     why = os.strerror(error.errno or 0).lower()
     return HostError(
         f'cannot create the cgroup "{path}": {why}',

@@ -13,6 +13,7 @@ import os
 import stat
 import time
 
+from minirt.cgroup import home
 from minirt.engine import erase, etc, flags, join, lifecycle, lock, names, options, reconcile, spec
 from minirt.engine.db import NameTaken, Row
 from minirt.engine.record import Record
@@ -169,9 +170,10 @@ def _fill(
     """Everything below the container's directory. The root filesystem comes back mounted."""
     path, wanted = engine.roots.container(identity), record.options
     facts = host.facts()
+    resources, nodes = limits(wanted)
     place = spec.Place(
-        identity, path, lambda volume: _locate(engine, volume), join.placeholders(wanted),
-        _profile(wanted), _devices() if wanted.privileged else (), _throttled(), os.uname().nodename,
+        identity, path, lambda volume: _locate(engine, volume), join.placeholders(wanted), _profile(wanted), nodes,
+        _throttled(), os.uname().nodename, resources, home.available(home.home(facts.cgroup_mount)),
     )  # fmt: skip
     built = spec.build(record, facts, place)
     _make_sources(record)
@@ -265,10 +267,21 @@ def _profile(wanted: RunOptions) -> dict[str, Any] | None:
     return profile
 
 
-def _devices() -> list[dict[str, object]]:
-    from minirt.engine import devices
+def limits(wanted: RunOptions) -> tuple[dict[str, Any], list[dict[str, object]]]:
+    """(linux.resources, linux.devices) as far as somebody asked for them. Raises InvalidValue, HostError."""
+    resources: dict[str, Any] = {}
+    nodes: list[dict[str, object]] = []
+    if any(getattr(wanted, name) != options.DEFAULTS[name] for name in options.LIMITS):
+        from minirt.engine import limits
 
-    return devices.of_host()
+        settled = limits.settle(wanted)
+        resources, nodes = settled.resources, settled.devices
+    if wanted.privileged:
+        from minirt.engine import devices
+
+        asked = {node["path"] for node in nodes}
+        nodes += [node for node in devices.of_host() if node["path"] not in asked]
+    return resources, nodes
 
 
 def _throttled() -> int:

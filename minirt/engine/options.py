@@ -66,17 +66,45 @@ DEFAULTS: dict[str, object] = {
     "shm_size": "",
     "sysctl": [],  # key=value
     "oom_score_adj": 0,
+    "memory": "",  # bytes, with a unit as in 64m
+    "memory_reservation": "",
+    "memory_swap": "",  # memory and swap together; -1 = as much swap as there is
+    "cpus": "",  # 1.5
+    "cpu_shares": None,  # 2 to 262144; Docker's 0 = the default
+    "cpu_period": None,  # microseconds
+    "cpu_quota": None,  # microseconds in each period; -1 = all
+    "cpuset_cpus": "",  # 0-2,7
+    "cpuset_mems": "",
+    "pids_limit": None,  # None = 2048 where the controller is; 0 or less = none
+    "blkio_weight": None,  # 10 to 1000
+    "blkio_weight_device": [],  # /dev/vda:500
+    "device_read_bps": [],  # /dev/vda:1mb
+    "device_write_bps": [],
+    "device_read_iops": [],  # /dev/vda:1000
+    "device_write_iops": [],
+    "hugetlb_limit": [],  # 2MB:64m
+    "device": [],  # /dev/fuse[:/dev/inside][:rwm]
+    "device_cgroup_rule": [],  # "c 10:* rwm"
+    "cgroup_parent": "",  # a path below the cgroup of all containers
     "explain": False,  # record how long each step took
 }
 
+# What engine/limits.py makes of the host and of linux.resources: not even looked at where none of them is given.
+LIMITS = (
+    "memory", "memory_reservation", "memory_swap", "cpus", "cpu_shares", "cpu_period", "cpu_quota", "cpuset_cpus",
+    "cpuset_mems", "pids_limit", "blkio_weight", "blkio_weight_device", "device_read_bps", "device_write_bps",
+    "device_read_iops", "device_write_iops", "hugetlb_limit", "device", "device_cgroup_rule", "cgroup_parent",
+)  # fmt: skip
+
 # Flags of Docker's that say something minirt cannot keep yet. They are refused by name, never ignored.
 UNSUPPORTED: dict[str, str] = {
-    "memory": "resource limits", "memory-swap": "resource limits", "memory-reservation": "resource limits",
-    "cpus": "resource limits", "cpu-shares": "resource limits", "cpuset-cpus": "resource limits",
-    "cpuset-mems": "resource limits", "cpu-period": "resource limits", "cpu-quota": "resource limits",
-    "pids-limit": "resource limits", "blkio-weight": "resource limits",
+    "memory-swappiness": "--memory-swappiness (cgroup v2 has none for a container; sysctl vm.swappiness is the host's)",
+    "kernel-memory": "--kernel-memory (cgroup v2 counts it in --memory)",
+    "oom-kill-disable": "--oom-kill-disable (cgroup v2 cannot; give more with --memory, or --oom-score-adj)",
+    "cpu-rt-period": "--cpu-rt-period (cgroup v2 has no limits of real-time scheduling)",
+    "cpu-rt-runtime": "--cpu-rt-runtime (cgroup v2 has no limits of real-time scheduling)",
     "link": "--link (put both containers on a user network: they find each other by name)",
-    "restart": "restart policies", "device": "devices", "gpus": "devices", "runtime": "other runtimes",
+    "restart": "restart policies", "gpus": "devices", "runtime": "other runtimes",
     "userns": "user namespaces", "health-cmd": "health checks", "log-driver": "other log drivers",
     "mount": "--mount (use -v or --tmpfs)", "volumes-from": "--volumes-from (use -v)",
 }  # fmt: skip
@@ -136,6 +164,26 @@ class RunOptions:
     shm_size: str
     sysctl: list[str]
     oom_score_adj: int
+    memory: str
+    memory_reservation: str
+    memory_swap: str
+    cpus: str
+    cpu_shares: int | None
+    cpu_period: int | None
+    cpu_quota: int | None
+    cpuset_cpus: str
+    cpuset_mems: str
+    pids_limit: int | None
+    blkio_weight: int | None
+    blkio_weight_device: list[str]
+    device_read_bps: list[str]
+    device_write_bps: list[str]
+    device_read_iops: list[str]
+    device_write_iops: list[str]
+    hugetlb_limit: list[str]
+    device: list[str]
+    device_cgroup_rule: list[str]
+    cgroup_parent: str
     explain: bool
 
     def __init__(self, **given: object) -> None:

@@ -41,10 +41,13 @@ _NAMESPACE_WORDS = {
 class Place:
     """What only the caller can know. bundle: the container's directory. locate: the host path of a volume.
     joined: {namespace: path} for container:X. seccomp: a profile that was read from a file. devices: the host's
-    nodes, for --privileged. processors: how many have a thermal_throttle directory to mask. host_name: what
+    nodes, for --privileged and --device. resources: of the limits that were asked for (limits.py). controllers: those
+    that a container's cgroup has. processors: how many have a thermal_throttle directory to mask. host_name: what
     --network host is called."""
 
-    __slots__ = ("bundle", "devices", "host_name", "id", "joined", "locate", "processors", "seccomp")
+    __slots__ = (
+        "bundle", "controllers", "devices", "host_name", "id", "joined", "locate", "processors", "resources", "seccomp",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -56,6 +59,8 @@ class Place:
         devices: Sequence[dict[str, object]] = (),
         processors: int = 0,
         host_name: str = "",
+        resources: dict[str, Any] | None = None,
+        controllers: frozenset[str] = frozenset(),
     ) -> None:
         self.id = identity
         self.bundle = bundle
@@ -65,6 +70,8 @@ class Place:
         self.devices = devices
         self.processors = processors
         self.host_name = host_name
+        self.resources = resources or {}
+        self.controllers = controllers
 
 
 class Built:
@@ -229,15 +236,29 @@ def _linux(options: RunOptions, host: Host, place: Place, modes: dict[str, str])
     own = frozenset(kind for kind in ("network", "ipc") if modes[kind] == "private")
     sysctl = dict(defaults.SYSCTL) if "network" in own else {}
     sysctl.update(flags.sysctl(text, own) for text in options.sysctl)
-    linux: dict[str, Any] = {"namespaces": namespaces, "cgroupsPath": f"/minirt/{place.id}"}
+    below = options.cgroup_parent.strip("/") + "/" if options.cgroup_parent else ""
+    linux: dict[str, Any] = {"namespaces": namespaces, "cgroupsPath": f"/minirt/{below}{place.id}"}
+    if resources := _resources(options, place):
+        linux["resources"] = resources
     if sysctl:
         linux["sysctl"] = sysctl
-    if options.privileged:
+    if place.devices:
         linux["devices"] = list(place.devices)
-    else:
+    if not options.privileged:
         linux["maskedPaths"] = defaults.masked_paths(place.processors)
         linux["readonlyPaths"] = list(defaults.READONLY)
     return linux
+
+
+def _resources(options: RunOptions, place: Place) -> dict[str, Any]:
+    """What was asked for, a limit of processes, and all devices refused but the usual ones."""
+    found = dict(place.resources)
+    if "pids" not in found and "pids" in place.controllers:
+        found["pids"] = {"limit": defaults.PIDS_LIMIT}
+    allowed = found.pop("devices", [])
+    if not options.privileged:
+        found["devices"] = [{"allow": False, "access": "rwm"}, *allowed]
+    return found
 
 
 def ns_file(kind: str) -> str:

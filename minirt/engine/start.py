@@ -106,6 +106,7 @@ def _launch(
             stdin_once=wanted.interactive and not wanted.detach, init=wanted.init, log_files=log_files,
             log_size=log_size, auto_remove=wanted.auto_remove, cleanup=cleanup_command(engine, row.id),
             stamps=wanted.explain, links=taken.links if taken else (), watched=taken is not None,
+            cgroup_parent=engine.cgroup_parent(wanted) if wanted.cgroup_parent else "",
         )  # fmt: skip
         started = runtime.start(request)
     state = states.read(run_dir)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from minirt.cgroup import tree
+from minirt.cgroup import home
 from minirt.engine import lock, names
 from minirt.engine.db import Database, Row
 from minirt.engine.paths import Roots
@@ -57,8 +57,18 @@ class Engine:
     def cgroup(self, identity: str) -> str:
         """The cgroup directory of a container. Raises HostError where no cgroup v2 is mounted."""
         if self._cgroups is None:
-            self._cgroups = f"{tree.mount_point()}/{tree.PARENT}"
-        return f"{self._cgroups}/{identity}"
+            self._cgroups = home.home()
+        row = self.database.by_id(identity)
+        if row is None or '"cgroup_parent"' not in row.options:  # nearly always: the record is not read for it
+            return f"{self._cgroups}/{identity}"
+        return f"{self.cgroup_parent(record(row).options)}/{identity}"
+
+    def cgroup_parent(self, options: RunOptions) -> str:
+        """The cgroup above a container's: --cgroup-parent is a path below where all containers are."""
+        if self._cgroups is None:
+            self._cgroups = home.home()
+        below = options.cgroup_parent.strip("/")
+        return f"{self._cgroups}/{below}" if below else self._cgroups
 
     def find(self, ref: str) -> Row:
         """A container by its id, else its name, else the beginning of its id (Docker's order).

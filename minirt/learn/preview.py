@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from minirt.cgroup import home
 from minirt.engine import create, environment, join, spec
 from minirt.engine import options as options_
 from minirt.engine.record import Record
@@ -58,12 +59,17 @@ def of_options(roots: Roots, options: RunOptions) -> Preview:
     joined = {
         kind: f"/proc/<pid of {container}>/ns/{spec.ns_file(kind)}" for kind, container in join.targets(options).items()
     }
+    place_of_all = home.home(facts.cgroup_mount or "/sys/fs/cgroup")
+    resources, nodes = create.limits(options)
     place = spec.Place(
         IDENTITY,
         path,
         lambda volume: volume.source if volume.is_bind else f"{roots.volumes}/{volume.source or '<id>'}/_data",
         joined,
         host_name=os.uname().nodename,
+        devices=nodes if not options.privileged else (),
+        resources=resources,
+        controllers=home.available(place_of_all),
     )
     built = spec.build(record, facts, place)
     preview.origins = built.origins
@@ -78,7 +84,7 @@ def of_options(roots: Roots, options: RunOptions) -> Preview:
         id=IDENTITY,
         bundle=path,
         rootfs_path=f"{path}/rootfs",
-        cgroup_path=f"{facts.cgroup_mount or '/sys/fs/cgroup'}/minirt/{IDENTITY}",
+        cgroup_path="/".join(filter(None, (place_of_all, options.cgroup_parent.strip("/"), IDENTITY))),
         seccomp=_filter(built.spec, facts, roots.cache, preview),
         tty=options.tty,
         stdin=options.interactive,
@@ -104,7 +110,7 @@ def of_bundle(path: str, cache: str) -> Preview:
         id=os.path.basename(path),
         bundle=path,
         rootfs_path=f"{path}/rootfs",
-        cgroup_path=f"{facts.cgroup_mount or '/sys/fs/cgroup'}/minirt/{os.path.basename(path)}",
+        cgroup_path=f"{home.home(facts.cgroup_mount or '/sys/fs/cgroup')}/{os.path.basename(path)}",
         seccomp=_filter(config, facts, cache, preview),
         tty=bool(config["process"].get("terminal")),
     )

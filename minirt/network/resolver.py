@@ -19,7 +19,7 @@ import time
 from _signal import SIG_SETMASK, pthread_sigmask  # type: ignore[import-not-found]  # `signal` imports enum, 4 ms
 from errno import ENOENT
 
-from minirt.cgroup import tree
+from minirt.cgroup import home, tree
 from minirt.errors import HostError
 from minirt.kernel import call
 from minirt.model.network import BRIDGE
@@ -232,7 +232,7 @@ class _Running:
 
 
 def _cgroup(directory: str) -> str:
-    return f"{tree.mount_point()}/{tree.PARENT}/resolver-{os.path.basename(directory)[:12]}"
+    return f"{home.home()}/resolver-{os.path.basename(directory)[:12]}"
 
 
 def _end_all(directory: str) -> None:
@@ -301,7 +301,7 @@ def _launch(program: str, directory: str, wanted: list[str]) -> str:
     bound and its powers are dropped, or says why it could not."""
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", _MARK: directory}
     path = _cgroup(directory)
-    cgroup = os.open(tree.create(*os.path.split(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    cgroup = os.open(home.create(*os.path.split(path), {}), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     ours, theirs = os.pipe2(os.O_CLOEXEC)
     try:
         pid, pidfd = call.clone3("CLONE_NEWNS", cgroup=cgroup)

@@ -13,10 +13,11 @@ import fcntl
 import os
 import time
 
-from minirt.cgroup import tree
+from minirt.cgroup import home, tree
 from minirt.errors import Conflict, MinirtError, StoreError
 from minirt.kernel import execute, flat, host, monitor
 from minirt.plan import compile as plan_compile
+from minirt.plan import resources
 from minirt.plan import rootfs as plan_rootfs
 from minirt.plan.step import HOST, Plan
 from minirt.runtime import seccomp, state, survey
@@ -51,7 +52,7 @@ class StartRequest:
     """What is to be started, and how its monitor keeps it.
 
     id; bundle, run_dir: absolute paths; spec: a validated config.json; rootfs: what its "/" is made of, or mounted:
-    that already done (start closes it). cgroup_parent: "" for <cgroup2>/minirt. cache_dir: of compiled filters.
+    that already done (start closes it). cgroup_parent: "" for cgroup.home. cache_dir: of compiled filters.
     stdin: keep standard input open, stdin_once: until the first client leaves. log_files 0: no log; log_size in
     bytes, 0: never rotated. auto_remove, watched: run `cleanup` (an argv) after the end, unless the caller is there to
     do it and has removed run_dir: to remove the container, or to give back what it holds on the host. links: its
@@ -170,9 +171,10 @@ def _wanted(request: StartRequest) -> Overlay | Directory:
 def _make_cgroup(request: StartRequest, facts: Host, undo: Undo) -> str:
     """The container's cgroup, empty and new. One that a crash left behind is removed; one where somebody lives is
     another container's."""
-    parent = request.cgroup_parent or f"{facts.cgroup_mount or tree.mount_point()}/{tree.PARENT}"
+    parent = request.cgroup_parent or home.home(facts.cgroup_mount)
+    needed = _controllers(request.spec)
     try:
-        path = tree.create(parent, request.id)
+        path = home.create(parent, request.id, needed)
     except FileExistsError:
         path = f"{parent}/{request.id}"
         if tree.populated(path) or not tree.remove(path):
@@ -180,9 +182,15 @@ def _make_cgroup(request: StartRequest, facts: Host, undo: Undo) -> str:
                 f'container "{request.id[:12]}" still has processes: cgroup {path} is in use',
                 f"end them: echo 1 > {path}/cgroup.kill",
             ) from None
-        path = tree.create(parent, request.id)
+        path = home.create(parent, request.id, needed)
     undo.on_failure(_drop_cgroup, path)
     return path
+
+
+def _controllers(spec: dict[str, Any]) -> dict[str, str]:
+    """{controller: what of the specification needs it}."""
+    wanted = resources.settings((spec.get("linux") or {}).get("resources") or {})
+    return {setting.controller: setting.pointer for setting in wanted if setting.controller}
 
 
 def _drop_cgroup(path: str) -> None:
@@ -203,8 +211,19 @@ def _compile(request: StartRequest, mounted: Mounted, cgroup: str) -> Plan:
         stdin=request.stdin,
         init=request.init,
         links=request.links,
+        io_weight=_io_weight(spec, cgroup),
     )
     return plan_compile.compile(spec, facts, survey.survey(mounted.fd, spec, request.bundle), context)
+
+
+def _io_weight(spec: dict[str, Any], cgroup: str) -> str:
+    """The file for weights of block devices, looked up where the specification has one."""
+    block = ((spec.get("linux") or {}).get("resources") or {}).get("blockIO") or {}
+    if not (block.get("weight") or block.get("weightDevice")):
+        return "io.weight"
+    from minirt.cgroup import io
+
+    return io.weight_file("/linux/resources/blockIO/weight", cgroup)
 
 
 def _settings(request: StartRequest, cgroup: str, undo: Undo) -> monitor.Settings:

@@ -24,7 +24,7 @@ CASES = [
     (("run", "--rm", "--pull=never", "nosuch/image", "true"), 125, "nosuch/image"),
     (("run", "--rm", "UPPER", "true"), 125, "UPPER"),
     (("run", "-p", "x:80", "localhost/busybox"), 125, "invalid hostPort: x"),
-    (("run", "-m", "1g", "localhost/busybox"), 125, "--memory is not supported yet"),
+    (("run", "--oom-kill-disable", "localhost/busybox"), 125, "--oom-kill-disable is not supported yet"),
     (("create", "--pull", "never", "nosuch"), 125, "nosuch"),
     (("start", "nosuch"), 1, "No such container: nosuch"),
     (("stop", "nosuch"), 1, "No such container: nosuch"),

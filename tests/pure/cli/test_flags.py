@@ -59,8 +59,9 @@ def test_options(line: str, expected: dict[str, object]) -> None:
     ("line", "flag"),
     [
         ("--link db nginx", "--link"),
-        ("-m 512m nginx", "--memory"),
-        ("--memory=512m --cpus=1 nginx", "--"),
+        ("--memory-swappiness 0 nginx", "--memory-swappiness"),
+        ("--oom-kill-disable nginx", "--oom-kill-disable"),
+        ("--cpu-rt-runtime=1 nginx", "--cpu-rt-runtime"),
         ("--restart=always nginx", "--restart"),
         ("--mount type=bind,src=/a,dst=/b nginx", "--mount"),
         ("--gpus all nginx", "--gpus"),
