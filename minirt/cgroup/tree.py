@@ -34,6 +34,24 @@ def mount_point(mountinfo: str = "/proc/self/mountinfo") -> str:
     )
 
 
+def delegates_namespaces(mountinfo: str = "/proc/self/mountinfo") -> bool:
+    """Whether the v2 tree is mounted with nsdelegate: then a cgroup namespace's root keeps its limits from those inside
+    (cgroup-v2.rst, "Mounting")."""
+    with open(mountinfo) as file:
+        lines = [line.rstrip("\n").rpartition(" - ")[2].split(" ") for line in file if " - cgroup2 " in line]
+    return any("nsdelegate" in line[-1].split(",") for line in lines)
+
+
+def of(pid: int) -> str | None:
+    """The directory of the cgroup that a process is in. None: it is gone, or in one that we cannot see."""
+    try:
+        with open(f"/proc/{pid}/cgroup") as file:
+            found = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), "/..")
+    except OSError:
+        return None
+    return None if "/.." in found or found.endswith(" (deleted)") else mount_point() + found.rstrip("/")
+
+
 def _unescape(field: bytes) -> bytes:
     """proc_pid_mountinfo(5): blank, tab, newline and backslash appear as three octal digits."""
     for code, byte in ((rb"\040", b" "), (rb"\011", b"\t"), (rb"\012", b"\n"), (rb"\134", b"\\")):

@@ -276,6 +276,10 @@ def limits(wanted: RunOptions) -> tuple[dict[str, Any], list[dict[str, object]]]
 
         settled = limits.settle(wanted)
         resources, nodes = settled.resources, settled.devices
+    if wanted.security_opt and flags.security(wanted.security_opt).writable_cgroups and not wanted.privileged:
+        from minirt.engine import limits
+
+        limits.writable(wanted)
     if wanted.privileged:
         from minirt.engine import devices
 

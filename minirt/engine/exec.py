@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from minirt.cgroup import tree
 from minirt.engine import environment, lifecycle, reconcile, spec
 from minirt.errors import InvalidValue
 from minirt.kernel import host
@@ -43,7 +44,7 @@ def exec_(engine: Engine, ref: str, wanted: ExecOptions) -> Started:
         target.close()
         raise
     request = runtime.ExecRequest(
-        row.id, target, config, process, cgroup=engine.cgroup(row.id), cache_dir=engine.roots.cache,
+        row.id, target, config, process, cgroup=_cgroup(engine, row.id, config, target), cache_dir=engine.roots.cache,
         stdin=wanted.interactive, privileged=wanted.privileged,
     )  # fmt: skip
     started = runtime.exec_(request)
@@ -51,6 +52,17 @@ def exec_(engine: Engine, ref: str, wanted: ExecOptions) -> Started:
         os.close(started.control)
         started.control = -1
     return started
+
+
+def _cgroup(engine: Engine, identity: str, config: dict[str, Any], target: runtime.Target) -> str:
+    """The container's; where it may divide that itself, the one of its first process: a cgroup whose controllers are
+    handed on holds no processes of its own (cgroup-v2.rst, "No Internal Process Constraint")."""
+    own = engine.cgroup(identity)
+    for mount in config["mounts"]:
+        if mount["destination"] == "/sys/fs/cgroup" and "ro" not in mount.get("options", ()):
+            found = tree.of(target.state.pid)
+            return found if found and found.startswith(own + "/") else own
+    return own
 
 
 def _process(config: dict[str, Any], wanted: ExecOptions, root: int) -> dict[str, Any]:

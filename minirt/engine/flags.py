@@ -171,13 +171,15 @@ def log_options(words: list[str]) -> tuple[int, int]:
 
 
 class Security:
-    """seccomp: "" the default profile, "unconfined", or the path of a profile."""
+    """seccomp: "" the default profile, "unconfined", or the path of a profile. writable_cgroups: the container may make
+    cgroups below its own."""
 
-    __slots__ = ("no_new_privileges", "seccomp")
+    __slots__ = ("no_new_privileges", "seccomp", "writable_cgroups")
 
     def __init__(self) -> None:
         self.no_new_privileges = False
         self.seccomp = ""
+        self.writable_cgroups = False
 
 
 def security(words: list[str]) -> Security:
@@ -186,14 +188,18 @@ def security(words: list[str]) -> Security:
         key, separator, value = word.partition("=" if "=" in word else ":")
         if key == "no-new-privileges" and value in ("", "true", "false"):
             found.no_new_privileges = value != "false"
+        elif key == "writable-cgroups" and value in ("", "true", "false"):
+            found.writable_cgroups = value != "false"
         elif key == "seccomp" and value:
             found.seccomp = "" if value in ("default", "builtin") else value
         elif key in ("apparmor", "label") and value in ("unconfined", "disable"):
             pass  # there is none to switch off
-        elif separator or key == "no-new-privileges":
-            raise InvalidValue(f'invalid --security-opt: "{word}"', "no-new-privileges, seccomp=FILE|unconfined")
         else:
-            raise InvalidValue(f'invalid --security-opt 1: "{word}"', "no-new-privileges, seccomp=FILE|unconfined")
+            number = "" if separator or key in ("no-new-privileges", "writable-cgroups") else " 1"
+            raise InvalidValue(
+                f'invalid --security-opt{number}: "{word}"',
+                "no-new-privileges, seccomp=FILE|unconfined, writable-cgroups",
+            )
     return found
 
 

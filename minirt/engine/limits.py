@@ -75,6 +75,22 @@ def controllers(options: RunOptions) -> None:
         io.weight_file(flag, place)
 
 
+def writable(options: RunOptions) -> None:
+    """--security-opt writable-cgroups: what is below the container's cgroup becomes its own. Its own limits must not:
+    the kernel keeps them from it where cgroup v2 is mounted with nsdelegate (cgroup-v2.rst, "Delegation")."""
+    if options.cgroupns == "host":
+        raise InvalidValue(
+            "conflicting options: writable-cgroups and the host's cgroup namespace", "leave out --cgroupns host"
+        )
+    if not tree.delegates_namespaces():
+        mount = tree.mount_point()
+        raise HostError(
+            f"writable-cgroups needs cgroup v2 mounted with nsdelegate, and {mount} is not: the container could lift "
+            f"its own limits",
+            f"mount -o remount,nsdelegate {mount}",
+        )
+
+
 def parent(text: str) -> None:
     """--cgroup-parent: a path below the cgroup of all containers, since minirt writes nowhere else."""
     names = text.strip("/").split("/") if text else ()

@@ -72,9 +72,12 @@ def build(options: RunOptions, bundle: str, locate: Callable[[flags.Volume], str
 def _defaults(options: RunOptions) -> list[Mount]:
     """defaults.MOUNTS as far as the namespaces and --privileged leave them so."""
     found: list[Mount] = []
+    writable = {"/sys", "/sys/fs/cgroup"} if options.privileged else set()
+    if flags.security(options.security_opt).writable_cgroups:
+        writable.add("/sys/fs/cgroup")
     for mount in defaults.mounts():
         destination, words = mount["destination"], list(mount["options"])  # type: ignore[call-overload]
-        if options.privileged and destination in ("/sys", "/sys/fs/cgroup"):
+        if destination in writable:
             words.remove("ro")
         if destination == "/dev/shm" and options.shm_size:
             size = flags.size(options.shm_size, "--shm-size")
