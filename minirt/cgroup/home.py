@@ -5,14 +5,15 @@
     with systemd       <mount>/system.slice/minirt-containers.service/<id>     enabled here alone: Delegate=yes
 
 systemd owns the tree where it is the init (systemd.io, "Control Group APIs and Delegation"): it is asked once, by
-systemd-run, for a unit with a part of the tree that it leaves alone, and minirt writes nowhere else. A controller
-works in a cgroup if all above it have it in cgroup.subtree_control. Must not import kernel or plan.
+systemd-run, for a unit with a part of the tree that it leaves alone, and minirt writes nowhere else. It removes the
+cgroup of a unit without processes, so an idle one lives there, in a leaf: controllers are handed on only by a cgroup
+that has no processes of its own. Must not import kernel or plan.
 """
 
 from __future__ import annotations
 
 import os
-from errno import EBUSY, ENOENT
+from errno import EBUSY, ENOENT, ESRCH
 
 from minirt.cgroup import tree
 from minirt.errors import HostError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 UNIT = "minirt-containers.service"
 CONTROLLERS = ("cpu", "cpuset", "hugetlb", "io", "memory", "pids")
 """What is enabled wherever it can be: for limits, and so that statistics are there without any."""
+_IDLE = "idle"
 _SYSTEMD = "/run/systemd/system"  # sd_booted(3)
 _NOT_SYSTEMDS = frozenset(("hugetlb",))  # systemd 252 knows no such controller, so it hands none on
 
@@ -67,6 +69,8 @@ def prepare(parent: str, needed: Mapping[str, str]) -> None:
         offered = tree.read(parent, "cgroup.controllers").split()
         if have.issuperset(needed) and have.issuperset(name for name in offered if name in CONTROLLERS):
             return
+    if by_systemd():
+        _withdraw(home())
     for level in _levels(parent):
         _enable(level)
     have = set(tree.read(parent, "cgroup.subtree_control").split())
@@ -153,20 +157,36 @@ def _make(parent: str) -> None:
 
 
 def _start_unit() -> None:
-    """Once in each boot. TasksMax: systemd's default would limit all containers together."""
+    """Once in each boot. KillMode: whoever ends the idle process ends no container with it. TasksMax: systemd's default
+    would limit all containers together."""
     import subprocess
 
-    words = ("Type=oneshot", "RemainAfterExit=yes", "Delegate=yes", "TasksMax=infinity", "TimeoutStopSec=20s")
-    command = ["systemd-run", "--quiet", f"--unit={UNIT}", "--description=Containers of minirt"]
+    words = ("Type=exec", "Delegate=yes", "KillMode=process", "TasksMax=infinity", "OOMScoreAdjust=-1000")
+    command = ["systemd-run", "--quiet", f"--unit={UNIT}", "--description=Containers of minirt", "--collect"]
     command += [f"--property={word}" for word in words]
     said = ""
     for _ in range(3):  # another command may have asked at the same time
         try:
-            done = subprocess.run([*command, "/bin/true"], capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run(
+                [*command, "sleep", "infinity"], capture_output=True, text=True, timeout=60, check=False
+            )
             said = done.stderr.strip().partition("\n")[0]
         except (OSError, subprocess.TimeoutExpired) as error:
             said = str(error)
         if os.path.isdir(home()):
             return
-        subprocess.run(["systemctl", "reset-failed", UNIT], capture_output=True, check=False, timeout=60)
     raise HostError(f"systemd did not make the unit {UNIT} for containers: {said}", f"systemctl status {UNIT}")
+
+
+def _withdraw(place: str) -> None:
+    """The unit's own process into a leaf, as whoever is given a part of the tree has to."""
+    try:
+        os.mkdir(f"{place}/{_IDLE}", 0o755)
+    except FileExistsError:
+        pass
+    for pid in tree.read(place, "cgroup.procs").split():
+        try:
+            tree.write(f"{place}/{_IDLE}", "cgroup.procs", pid)
+        except OSError as error:
+            if error.errno != ESRCH:
+                raise
