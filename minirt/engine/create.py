@@ -14,7 +14,7 @@ import stat
 import time
 
 from minirt.cgroup import home
-from minirt.engine import erase, etc, flags, join, lifecycle, lock, names, options, reconcile, spec
+from minirt.engine import erase, etc, events, flags, join, lifecycle, lock, names, options, reconcile, spec
 from minirt.engine.db import NameTaken, Row
 from minirt.engine.record import Record
 from minirt.errors import Conflict, InvalidValue, NotFound, StoreError
@@ -86,6 +86,7 @@ def _make(engine: Engine, wanted: RunOptions, status: str) -> Made:
         mounted, built = _fill(engine, identity, held.fd, record, status != lifecycle.RUNNING)
         row = _row(identity, record, built, image, status)
         _insert(engine, row, record, wanted.name)
+        events.add(engine, events.CONTAINER, "create", identity, events.attributes(row, record))
         return Made(row, record, built, mounted, held)
     except BaseException:
         if mounted is not None:

@@ -73,7 +73,7 @@ def _state(row: Row, seen: reconcile.Seen) -> dict[str, Any]:
         "Running": alive,
         "Paused": seen.status == lifecycle.PAUSED,
         "Restarting": seen.status == lifecycle.RESTARTING,
-        "OOMKilled": False,
+        "OOMKilled": seen.oom_killed,
         "Dead": False,
         "Pid": seen.pid,
         "ExitCode": code,

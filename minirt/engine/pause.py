@@ -5,7 +5,7 @@ cgroup.freeze, cgroup-v2.rst). That file is the truth; the row follows it."""
 from __future__ import annotations
 
 from minirt.cgroup import freezer
-from minirt.engine import lifecycle, reconcile, store
+from minirt.engine import events, lifecycle, reconcile, store
 from minirt.errors import Conflict
 
 TYPE_CHECKING = False
@@ -37,3 +37,4 @@ def _change(engine: Engine, ref: str, verb: str, act: Callable[[str], None]) -> 
         except FileNotFoundError:
             raise Conflict(f"container {row.id} is not running") from None
         engine.database.update(row.id, status=status)
+        events.of_container(engine, row, verb)

@@ -26,7 +26,7 @@ from __future__ import annotations
 import os
 
 from minirt.cgroup import tree
-from minirt.engine import erase, lifecycle, lock, names, release
+from minirt.engine import erase, events, lifecycle, lock, names, release
 from minirt.errors import HostError, StoreError
 from minirt.runtime import state as states
 from minirt.runtime import stop
@@ -41,13 +41,14 @@ class Seen:
     """One look at a container. status: a lifecycle state. stale: its row says something else. born: False for one
     that died before its birth."""
 
-    __slots__ = ("born", "exit_code", "finished_ns", "stale", "started_ns", "state", "status")
+    __slots__ = ("born", "exit_code", "finished_ns", "oom_killed", "stale", "started_ns", "state", "status")
 
     def __init__(self, row: Row, state: states.State | None) -> None:
         self.status = row.status
         self.exit_code = row.exit_code
         self.started_ns = row.started_ns
         self.finished_ns = row.finished_ns
+        self.oom_killed = bool(row.oom_killed)
         self.state = state
         self.born = True
         self.stale = False
@@ -74,8 +75,10 @@ def look(engine: Engine, row: Row) -> Seen:
     seen.started_ns = state.started_ns or row.started_ns
     if state.exit is not None:
         seen.exit_code, seen.finished_ns = state.exit.code, state.exit.finished_ns
+        seen.oom_killed = state.exit.oom_killed > 0
     else:
         seen.exit_code = seen.finished_ns = None
+        seen.oom_killed = False
     seen.stale = seen.status not in lifecycle.ALIVE or (seen.status, seen.started_ns) != (row.status, row.started_ns)
     return seen
 
@@ -102,6 +105,8 @@ def settle(engine: Engine, row: Row, keep: bool = False) -> Row | None:
         if seen.status not in lifecycle.ALIVE and not lock.held(engine.roots.run(row.id)):
             release.give(engine, row.id)
         return row
+    if seen.state is not None and seen.state.status() == states.LOST:
+        events.of_container(engine, row, "die")  # there was no monitor to say it
     if seen.status == lifecycle.EXITED:
         if row.auto_remove and not keep:
             discard(engine, row)
@@ -109,7 +114,7 @@ def settle(engine: Engine, row: Row, keep: bool = False) -> Row | None:
         release.give(engine, row.id)
         engine.database.update(
             row.id, status=seen.status, started_ns=seen.started_ns, finished_ns=seen.finished_ns,
-            exit_code=seen.exit_code,
+            exit_code=seen.exit_code, oom_killed=int(seen.oom_killed),
         )  # fmt: skip
         clear_run(engine, row.id)
     else:
@@ -149,6 +154,7 @@ def discard(engine: Engine, row: Row, volumes: bool = True) -> None:
     for name in orphaned:
         erase.tree(f"{engine.roots.volumes}/{name}")
     erase.tree(engine.roots.container(row.id))
+    events.of_container(engine, row, "destroy")
 
 
 def sweep(engine: Engine) -> set[str]:

@@ -4,7 +4,7 @@ then the resolvers of its networks hear of it."""
 
 from __future__ import annotations
 
-from minirt.engine import create, names, network_db, release
+from minirt.engine import create, events, names, network_db, release
 from minirt.errors import InvalidValue
 
 TYPE_CHECKING = False
@@ -22,4 +22,6 @@ def rename(engine: Engine, ref: str, name: str) -> None:
         raise InvalidValue("Renaming a container with the same name as its current name")
     create.free_name(engine, checked)
     engine.database.rename(row.id, checked)
+    old, row.name = row.name, checked
+    events.rename(engine, row, old)
     release.refresh_names(engine, [one.network for one in network_db.endpoints(engine.database, row.id)])

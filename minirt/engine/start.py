@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from minirt.engine import create, flags, join, lifecycle, lock, network_flags, reconcile, store
+from minirt.engine import create, events, flags, join, lifecycle, lock, network_flags, reconcile, store
 from minirt.errors import Conflict, ExecFailed, MinirtError
 from minirt.kernel import process
 from minirt.plan.step import Plan
@@ -108,11 +108,13 @@ def _launch(
             stamps=wanted.explain, links=taken.links if taken else (), watched=taken is not None,
             cgroup_parent=engine.cgroup_parent(wanted) if wanted.cgroup_parent else "",
         )  # fmt: skip
+        request.events = events.path(engine), events.subject(row.id, events.attributes(row, record))
+        events.flush(engine)
         started = runtime.start(request)
     state = states.read(run_dir)
     engine.database.update(
         row.id, status=lifecycle.RUNNING, boot_id=process.boot_id(), finished_ns=None, exit_code=None, error=None,
-        started_ns=state.started_ns if state else None,
+        started_ns=state.started_ns if state else None, oom_killed=None,
     )  # fmt: skip
     return started
 

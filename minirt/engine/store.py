@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 class Engine:
     """roots: where everything lies. database: opened, and the directories made, on first use. sockets: those to
-    nftables (engine/release.py), closed at the end, `deleting` those by which something was deleted."""
+    nftables (engine/release.py), closed at the end, `deleting` those by which something was deleted. events: lines that
+    engine/events.py is to write."""
 
-    __slots__ = ("_cgroups", "_database", "deleting", "roots", "sockets")
+    __slots__ = ("_cgroups", "_database", "deleting", "events", "roots", "sockets")
 
     def __init__(self, roots: Roots | None = None) -> None:
         self.roots = roots or Roots()
@@ -32,9 +33,14 @@ class Engine:
         self._cgroups: str | None = None
         self.sockets: list[int] = []
         self.deleting: list[int] = []
+        self.events: list[bytes] = []
 
     def close(self) -> None:
         """The command has done what it had to: nobody waits for what the kernel still does."""
+        if self.events:
+            from minirt.engine import events
+
+            events.flush(self)
         if self.deleting:
             from minirt.kernel import linger
 

@@ -53,7 +53,10 @@ class ExecRequest:
     in the form of its "process" (user, args, env, cwd, terminal, capabilities …). stdin: keep it open.
     privileged: without the container's filter. The others as in StartRequest."""
 
-    __slots__ = ("id", "target", "spec", "process", "cgroup", "cache_dir", "stdin", "privileged", "stamps", "title")
+    __slots__ = (
+        "id", "target", "spec", "process", "cgroup", "cache_dir", "stdin", "privileged", "stamps", "title",
+        "events",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class ExecRequest:
         privileged: bool = False,
         stamps: bool = False,
         title: str = "",
+        events: tuple[str, str] = ("", ""),
     ) -> None:
         self.id = id_
         self.target = target
@@ -79,6 +83,7 @@ class ExecRequest:
         self.privileged = privileged
         self.stamps = stamps
         self.title = title
+        self.events = events
 
 
 def open_target(identity: str, state: State | None) -> Target:
@@ -141,6 +146,7 @@ def _settings(request: ExecRequest) -> monitor.Settings:
     flags = monitor.TTY if request.process.get("terminal") else 0
     settings.flags = flags | (monitor.STDIN if request.stdin else 0)
     settings.title = request.title or "minirt:exec"
+    settings.events, settings.subject = request.events
     return settings
 
 

@@ -56,13 +56,14 @@ class StartRequest:
     stdin: keep standard input open, stdin_once: until the first client leaves. log_files 0: no log; log_size in
     bytes, 0: never rotated. auto_remove, watched: run `cleanup` (an argv) after the end, unless the caller is there to
     do it and has removed run_dir: to remove the container, or to give back what it holds on the host. links: its
-    interfaces besides lo. stamps: measure each step.
+    interfaces besides lo. stamps: measure each step. events: the path and the subject of its events, as in
+    kernel/settings.py.
     """
 
     __slots__ = (
         "id", "bundle", "run_dir", "spec", "rootfs", "mounted", "cgroup_parent", "cache_dir", "stdin",
         "stdin_once", "init", "log_files", "log_size", "auto_remove", "cleanup", "stamps", "title",
-        "links", "watched",
+        "links", "watched", "events",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +88,7 @@ class StartRequest:
         title: str = "",
         links: tuple[Link, ...] = (),
         watched: bool = False,
+        events: tuple[str, str] = ("", ""),
     ) -> None:
         self.id = id_
         self.bundle = bundle
@@ -107,6 +109,7 @@ class StartRequest:
         self.title = title
         self.links = links
         self.watched = watched
+        self.events = events
 
 
 def mount_rootfs(rootfs: Overlay | Directory, facts: Host | None = None) -> Mounted:
@@ -245,6 +248,7 @@ def _settings(request: StartRequest, cgroup: str, undo: Undo) -> monitor.Setting
     settings.cgroup_parent = undo.close(os.open(parent, _DIRECTORY))
     settings.title = request.title or "minirt:monitor"
     settings.cleanup = request.cleanup
+    settings.events, settings.subject = request.events
     settings.log_files = request.log_files
     settings.log_size = request.log_size
     return settings

@@ -26,14 +26,16 @@ _LIMIT_BYTES = 4096
 
 
 class Exit:
-    """code: as a shell shows it (128 + signal); signal: 0 if it exited by itself; finished_ns since the epoch."""
+    """code: as a shell shows it (128 + signal); signal: 0 if it exited by itself; finished_ns since the epoch.
+    oom_killed: how many processes the kernel has killed in it for memory."""
 
-    __slots__ = ("code", "signal", "finished_ns")
+    __slots__ = ("code", "signal", "finished_ns", "oom_killed")
 
-    def __init__(self, code: int, signal: int, finished_ns: int) -> None:
+    def __init__(self, code: int, signal: int, finished_ns: int, oom_killed: int = 0) -> None:
         self.code = code
         self.signal = signal
         self.finished_ns = finished_ns
+        self.oom_killed = oom_killed
 
 
 class State:
@@ -101,7 +103,7 @@ def read(run_dir: str) -> State | None:
         os.close(directory)
     end = None
     if ended is not None and "code" in ended:
-        end = Exit(ended["code"], ended.get("signal", 0), ended.get("finished_ns", 0))
+        end = Exit(ended["code"], ended.get("signal", 0), ended.get("finished_ns", 0), ended.get("oom_killed", 0))
     pid, monitor = (values.get("pid", 0), values.get("monitor_pid", 0)) if this_boot else (0, 0)
     ticks, monitor_ticks = values.get("start_ticks", 0), values.get("monitor_start_ticks", 0)
     return State(pid, ticks, monitor, monitor_ticks, values.get("started_ns", 0), end)
