@@ -39,6 +39,26 @@ def default() -> Plan:
     return compiler.compile(document, HOST, RootFacts(), context(seccomp=FILTER))
 
 
+def limited() -> Plan:
+    """-m 64m --cpus 0.5 --pids-limit 50 --device-write-bps /dev/vda:1mb --device /dev/fuse, with CAP_MKNOD."""
+    linux = {
+        "namespaces": [{"type": kind} for kind in ("mount", "pid", "cgroup")],
+        "devices": [{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o600}],
+        "resources": {
+            "memory": {"limit": 64 << 20, "swap": 128 << 20},
+            "unified": {"memory.oom.group": "1"},
+            "cpu": {"quota": 50_000, "period": 100_000},
+            "pids": {"limit": 50},
+            "blockIO": {"throttleWriteBpsDevice": [{"major": 254, "minor": 0, "rate": 1 << 20}]},
+            "devices": [
+                {"allow": False, "access": "rwm"},
+                {"allow": True, "access": "rwm", "type": "c", "major": 10, "minor": 229},
+            ],
+        },
+    }
+    return compiler.compile(without(spec(linux=linux), "hostname"), HOST, RootFacts(), context())
+
+
 def terminal_of_a_user() -> Plan:
     """-it -u 1000:1000 --security-opt no-new-privileges --read-only -w /home/ann, which is missing."""
     wanted = process(
@@ -185,7 +205,7 @@ def directory() -> Plan:
 
 
 CASES = (
-    bare, default, terminal_of_a_user, volumes, privileged, joined, own_dev, exec_of_a_user, exec_terminal, overlay,
+    bare, default, limited, terminal_of_a_user, volumes, privileged, joined, own_dev, exec_of_a_user, exec_terminal, overlay,
     overlay_before_6_5, overlay_of_many_layers_before_6_5, directory, on_networks, published, withdrawn,
     withdrawn_at_once,
 )  # fmt: skip
