@@ -17,7 +17,7 @@ from specimens import HOST, context, process, spec
 BLOCK, CHARACTER = 1, 2
 MAKE, READ, WRITE = 1, 2, 4
 MASK = 0xFFFFFFFF
-DENY = {"allow": False, "access": "rwm"}
+DENY: dict[str, Any] = {"allow": False, "access": "rwm"}
 
 
 def run(code: bytes, kind: int, access: int, major: int, minor: int) -> int:

@@ -205,8 +205,8 @@ def directory() -> Plan:
 
 
 CASES = (
-    bare, default, limited, terminal_of_a_user, volumes, privileged, joined, own_dev, exec_of_a_user, exec_terminal, overlay,
-    overlay_before_6_5, overlay_of_many_layers_before_6_5, directory, on_networks, published, withdrawn,
+    bare, default, limited, terminal_of_a_user, volumes, privileged, joined, own_dev, exec_of_a_user, exec_terminal,
+    overlay, overlay_before_6_5, overlay_of_many_layers_before_6_5, directory, on_networks, published, withdrawn,
     withdrawn_at_once,
 )  # fmt: skip
 
