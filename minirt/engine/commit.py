@@ -13,7 +13,7 @@ import contextlib
 import time
 
 from minirt.cgroup import freezer
-from minirt.engine import environment, files, flags, inspect, lifecycle, moment, reconcile, store
+from minirt.engine import environment, events, files, flags, inspect, lifecycle, moment, reconcile, store
 from minirt.errors import Conflict, InvalidValue
 from minirt.image import commit as image_commit
 from minirt.image import find as images
@@ -81,7 +81,10 @@ def commit(engine: Engine, ref: str, wanted: Wanted, warn: Callable[[str], None]
                 f"minirt export {row.name} | minirt import - NAME",
             )
         settings = instructions.apply(_settings(record), wanted.changes)
-        return _commit(engine, settled, record, settings, wanted, names, _Reading(held, warn))
+        made = _commit(engine, settled, record, settings, wanted, names, _Reading(held, warn))
+        about = {"comment": wanted.message, "imageID": made, "imageRef": wanted.name}
+        events.of_container(engine, settled, "commit", record, **about)
+        return made
 
 
 def new_name(text: str) -> str:

@@ -7,7 +7,17 @@ Published ports stay with the network that they were published through. Must not
 
 from __future__ import annotations
 
-from minirt.engine import connection, default_network, lifecycle, network_db, network_flags, networks, reconcile, store
+from minirt.engine import (
+    connection,
+    default_network,
+    events,
+    lifecycle,
+    network_db,
+    network_flags,
+    networks,
+    reconcile,
+    store,
+)
 from minirt.engine.leases import Held
 from minirt.errors import Conflict, InvalidValue, MinirtError, NotFound
 from minirt.model.network import DEFAULT
@@ -92,6 +102,7 @@ def _attach(engine: Engine, row: Row, network: Network, wanted: Wanted) -> None:
     except BaseException:
         connection.give_one(engine, row, network)
         raise
+    events.of_network(engine, network, "connect", row.id)
 
 
 def _detach(engine: Engine, row: Row, network: Network, endpoint: Endpoint, force: bool) -> None:
@@ -105,6 +116,7 @@ def _detach(engine: Engine, row: Row, network: Network, endpoint: Endpoint, forc
         if not force:
             raise
     connection.give_one(engine, row, network)
+    events.of_network(engine, network, "disconnect", row.id)
     _lead_out(engine, row)
 
 

@@ -213,6 +213,7 @@ def make_volumes(engine: Engine, record: Record) -> None:
     for kind, name, source, *_ in record.volumes:
         if kind == "volume" and not os.path.isdir(str(source)):
             os.makedirs(str(source), exist_ok=True)
+            events.add(engine, events.VOLUME, "create", str(name), {"driver": "local"})
             os.chmod(str(source), 0o755)  # whatever the umask says: every user inside may look
             os.chmod(f"{engine.roots.volumes}/{name}", 0o701)
 

@@ -12,7 +12,18 @@ from __future__ import annotations
 import os
 import time
 
-from minirt.engine import default_network, etc, leases, lifecycle, lock, network_db, network_flags, reconcile, release
+from minirt.engine import (
+    default_network,
+    etc,
+    events,
+    leases,
+    lifecycle,
+    lock,
+    network_db,
+    network_flags,
+    reconcile,
+    release,
+)
 from minirt.engine import reload as reload_
 from minirt.engine import sockets as sockets_
 from minirt.errors import Conflict, InvalidValue, MinirtError
@@ -114,6 +125,8 @@ def take(engine: Engine, row: Row, record: Record) -> Taken:
         taken.close()
         _undo(engine, row.id)
         raise
+    for network in taken.networks:
+        events.about_network(engine, network, "connect", row.id)
     return taken
 
 

@@ -77,8 +77,19 @@ def of_container(engine: Engine, row: Row, action: str, record: Record | None = 
 
 
 def of_network(engine: Engine, network: Network, action: str, container: str = "") -> None:
+    about_network(engine, network, action, container)
+    flush(engine)
+
+
+def about_network(engine: Engine, network: Network, action: str, container: str = "") -> None:
+    """`add` about a network, and the container that comes or goes."""
     own = {"name": network.name, "type": network.driver}
-    tell(engine, NETWORK, action, network.id, {"container": container, **own} if container else own)
+    add(engine, NETWORK, action, network.id, {"container": container, **own} if container else own)
+
+
+def of_image(engine: Engine, action: str, identity: str, name: str) -> None:
+    """identity: "sha256:…", or the name where an image is on its way from or to a registry (Docker)."""
+    tell(engine, IMAGE, action, identity, {"name": name})
 
 
 def attributes(row: Row, record: Record | None = None) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from minirt.cgroup import tree
-from minirt.engine import environment, lifecycle, reconcile, spec
+from minirt.engine import environment, events, lifecycle, names, reconcile, spec
 from minirt.errors import InvalidValue
 from minirt.kernel import host
 from minirt.model import capabilities
@@ -43,9 +43,15 @@ def exec_(engine: Engine, ref: str, wanted: ExecOptions) -> Started:
     except BaseException:
         target.close()
         raise
+    about = events.attributes(row) | {"execID": names.new_id()}
+    shown = events.shown_command(wanted.command)
+    for action in ("exec_create", "exec_start"):  # exec_die is the monitor's to say
+        events.add(engine, events.CONTAINER, f"{action}: {shown}", row.id, about)
+    events.flush(engine)
     request = runtime.ExecRequest(
         row.id, target, config, process, cgroup=_cgroup(engine, row.id, config, target), cache_dir=engine.roots.cache,
         stdin=wanted.interactive, privileged=wanted.privileged,
+        events=(events.path(engine), events.subject(row.id, about)),
     )  # fmt: skip
     started = runtime.exec_(request)
     if wanted.detach:

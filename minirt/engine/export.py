@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 
-from minirt.engine import files, lifecycle, reconcile, store
+from minirt.engine import events, files, lifecycle, reconcile, store
 from minirt.errors import Conflict
 from minirt.image.pack import pack
 
@@ -35,5 +35,6 @@ def export(engine: Engine, ref: str, sink: Sink, warn: Callable[[str], None]) ->
         if alive:
             held.release()
         pack(root, sink, warn)
+        events.of_container(engine, settled, "export")
         if engine.database.by_id(row.id) is None:
             raise Conflict(f"container {row.name} was removed while it was exported", "the archive is not complete")

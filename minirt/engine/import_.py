@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from minirt.engine import moment
+from minirt.engine import events, moment
 from minirt.engine.commit import new_name
 from minirt.errors import ImageError, InvalidValue, NotFound
 from minirt.image import commit as image_commit
@@ -51,7 +51,9 @@ def import_(engine: Engine, source: str, name: str, changes: list[str], message:
             image_commit.commit(staging, [ready])
     finally:
         os.close(fd)
-    return f"sha256:{ready.image.config.hex}"
+    made = f"sha256:{ready.image.config.hex}"
+    events.of_image(engine, "import", made, name or made)
+    return made
 
 
 def platform_of(text: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 
-from minirt.engine import default_network, erase, names, network_db, reconcile, release
+from minirt.engine import default_network, erase, events, names, network_db, reconcile, release
 from minirt.errors import Conflict, InvalidValue, MinirtError, NotFound
 from minirt.model.network import BRIDGE, DEFAULT, Network
 
@@ -40,6 +40,7 @@ def create(engine: Engine, request: Request) -> Network:
                 pool.check(subnet, used, made.driver == BRIDGE)
         _choose_subnets(made, used, request.ipv6)
         _establish(engine, made)
+    events.of_network(engine, made, "create")
     return made
 
 
@@ -115,6 +116,7 @@ def _demolish(engine: Engine, network: Network) -> None:
     if network.driver == BRIDGE:
         bridge.remove(network)
     network_db.delete_network(engine.database, network.id)
+    events.of_network(engine, network, "destroy")
     if network.driver == BRIDGE:
         try:
             reload.restore_locked(engine)

@@ -73,6 +73,8 @@ def images(engine: Engine, every: bool, wanted: Filter) -> tuple[list[str], int]
         return references.index(there, found)
 
     freed = garbage.collect(layout, lambda: rmi.layers_in_use(engine), change, abandoned=True)
+    for owner, gone in lines:
+        rmi.tell(engine, owner.id, len(gone), True)
     return [line for owner, gone in lines for line in gone + rmi.deleted(owner, freed)], freed.size
 
 

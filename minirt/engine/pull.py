@@ -7,6 +7,7 @@ such images are made on this host.
 
 from __future__ import annotations
 
+from minirt.engine import events
 from minirt.errors import InvalidValue, NoSuchImage, NotFound, RegistryError
 from minirt.image import pull as pull_
 from minirt.image.registry.refusal import Refusal
@@ -41,9 +42,11 @@ def pull(engine: Engine, name: Reference, platform: str | None, progress: Progre
     engine.roots.prepare()
     name = name.tagged()
     try:
-        return pull_.pull(engine.roots.root, name, Settings(warn=progress.warn), platform, progress)
+        pulled = pull_.pull(engine.roots.root, name, Settings(warn=progress.warn), platform, progress)
     except (NotFound, RegistryError) as error:
         raise _told(name, error) from error
+    events.of_image(engine, "pull", name.short(), name.familiar)
+    return pulled
 
 
 def tags(name: Reference, progress: Progress) -> list[str]:

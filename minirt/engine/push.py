@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from minirt.engine import events
 from minirt.errors import InvalidValue, MinirtError, NotFound, RegistryError
 from minirt.image import find as images
 from minirt.image import names
@@ -47,9 +48,11 @@ def push(engine: Engine, name: Reference, progress: Progress) -> Pushed:
     if descriptor is None:
         raise _missing(name)
     try:
-        return push_.push(layout, descriptor, name, Settings(warn=progress.warn), progress)
+        pushed = push_.push(layout, descriptor, name, Settings(warn=progress.warn), progress)
     except (NotFound, RegistryError) as error:
         raise _told(error) from error
+    events.of_image(engine, "push", name.short(), name.familiar)
+    return pushed
 
 
 def _missing(name: Reference) -> NotFound:

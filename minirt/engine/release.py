@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 
-from minirt.engine import lock, network_db
+from minirt.engine import events, lock, network_db
 from minirt.errors import MinirtError, StepFailed
 from minirt.runtime import state as states
 
@@ -59,6 +59,9 @@ def give(engine: Engine, container: str) -> None:
         _cut_off(engine, container, left)
         drop_elements(engine, left, ports)
         network_db.release(database, container)
+    for network in _found(engine, [one.network for one in left]):
+        events.about_network(engine, network, "disconnect", container)
+    events.flush(engine)
     _forget_flows(ports)
     refresh_names(engine, [one.network for one in left])
 
@@ -118,8 +121,7 @@ def _forget_flows(ports: Sequence[Port]) -> None:
 def refresh_names(engine: Engine, networks: Sequence[str]) -> None:
     """The resolver of each of these networks knows who is there now; one whose network is empty ends. A resolver that
     cannot be started is who starts a container's to report, not who ends one."""
-    named = [one for one in (network_db.find(engine.database, identity) for identity in networks) if one is not None]
-    for network in named:
+    for network in _found(engine, networks):
         if has_names(network):
             from minirt.engine import naming
 
@@ -127,6 +129,11 @@ def refresh_names(engine: Engine, networks: Sequence[str]) -> None:
                 naming.refresh(engine, network)
             except MinirtError:
                 continue
+
+
+def _found(engine: Engine, networks: Sequence[str]) -> list[Network]:
+    there = (network_db.find(engine.database, identity) for identity in networks)
+    return [network for network in there if network is not None]
 
 
 def has_names(network: Network) -> bool:

@@ -8,7 +8,7 @@ running one stays, without names.
 
 from __future__ import annotations
 
-from minirt.engine import lifecycle, reconcile
+from minirt.engine import events, lifecycle, reconcile
 from minirt.errors import Conflict, MinirtError, StoreError
 from minirt.image import garbage, references
 from minirt.image.layout import Layout
@@ -40,19 +40,29 @@ def rmi(engine: Engine, text: str, force: bool = False) -> list[str]:
     layout = Layout(engine.roots.root)
     lines: list[str] = []
     removed: list[Owner] = []
+    touched = ""
 
     def change(there: list[Descriptor]) -> list[dict[str, Any]]:
+        nonlocal touched
         found = references.owners(layout, there)
         owner, name = references.choose(found, text)
+        touched = owner.id
         lines.extend(_remove(owner, name, text, users(engine, owner), force))
         if not owner.kept:
             removed.append(owner)
         return references.index(there, found)
 
     freed = garbage.collect(layout, lambda: layers_in_use(engine), change)
+    tell(engine, touched, len(lines), bool(removed))
     for owner in removed:
         lines += deleted(owner, freed)
     return lines
+
+
+def tell(engine: Engine, digest: str, names: int, gone: bool) -> None:
+    """The events: one for each name that was taken from the image, and one for the image if it is gone."""
+    for action in ["untag"] * names + ["delete"] * gone:
+        events.of_image(engine, action, f"sha256:{digest}", f"sha256:{digest}")
 
 
 def deleted(owner: Owner, freed: garbage.Freed) -> list[str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from minirt.engine import events
 from minirt.image import save as image_save
 from minirt.image import stored
 from minirt.image.layout import Layout
@@ -23,3 +24,5 @@ def find(engine: Engine, texts: list[str]) -> list[Stored]:
 def save(engine: Engine, images: list[Stored], target: Target, form: str) -> None:
     """Raises StoreError (missing, damaged), SinkError (the target takes no more)."""
     image_save.save(Layout(engine.roots.root), images, target, form)
+    for image in images:
+        events.of_image(engine, "save", f"sha256:{image.image.config.hex}", f"sha256:{image.image.config.hex}")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from minirt.engine import events
 from minirt.errors import InvalidValue
 from minirt.image import find as images
 from minirt.image import names, tags
@@ -24,3 +25,4 @@ def tag(engine: Engine, source: str, target: str) -> None:
     image = images.find(engine.roots.root, source)
     of = names.named(layout, image.name) if image.name else None
     tags.tag(layout, (of or by_identity(layout, image.id).descriptor).hex, str(name.tagged()))
+    events.of_image(engine, "tag", image.id, name.tagged().short())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from minirt.engine import erase, flags, lock, names, usage
+from minirt.engine import erase, events, flags, lock, names, usage
 from minirt.errors import Conflict, InvalidValue, NotFound, StoreError
 
 TYPE_CHECKING = False
@@ -66,6 +66,7 @@ def create(engine: Engine, name: str, created_ns: int) -> str:
         try:
             if not os.path.isdir(f"{path}/_data"):
                 os.makedirs(f"{path}/_data")
+                events.add(engine, events.VOLUME, "create", made, {"driver": "local"})
                 os.chmod(f"{path}/_data", 0o755)  # whatever the umask says: every user inside may look
             os.chmod(path, 0o701)
         except OSError as error:
@@ -134,6 +135,7 @@ def _bury(engine: Engine, volume: Volume) -> None:
     except OSError as error:
         raise StoreError(f'cannot remove "{path}": {os.strerror(error.errno or 0)}') from error
     engine.database.delete_volume(volume.name)
+    events.tell(engine, events.VOLUME, "destroy", volume.name, {"driver": "local"})
 
 
 def _alone(engine: Engine) -> lock.Lock:

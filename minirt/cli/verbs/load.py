@@ -8,6 +8,7 @@ import os
 from minirt.cli import output
 from minirt.cli.parse import STRING, Command, Option, Parsed
 from minirt.cli.session import Session
+from minirt.engine import events
 from minirt.errors import InvalidValue
 from minirt.image import find
 from minirt.image import load as load_
@@ -37,6 +38,7 @@ def run(session: Session, parsed: Parsed) -> int:
     session.engine.roots.prepare()
     before = {listed.name: listed.id for listed in find.images(session.engine.roots.root)}
     for loaded in load_.load(session.engine.roots.root, path, platform=parsed.text("platform")):
+        events.of_image(session.engine, "load", loaded.id, loaded.id)
         for name in loaded.names:
             if before.get(name, loaded.id) != loaded.id:
                 shown = reference.parse(name).short()
