@@ -17,9 +17,11 @@ PACKAGES_RUN = nftables dnsmasq-base
 # tests: images made by other hands and a registry to keep them in, certificates, zstd layers, a second opinion on
 # system calls; for networks a web server and its client, a meter, ip, and the kernel's table of connections
 PACKAGES_TEST = skopeo umoci mmdebstrap docker-registry openssl zstd strace podman docker.io \
-                nginx-light curl iperf3 iproute2 conntrack
+                nginx-light curl iperf3 iproute2 conntrack e2fsprogs
 # the test machine: QEMU and what makes its root
 PACKAGES_VM = qemu-system-x86 mmdebstrap e2fsprogs
+# a Vagrant box: its disk's table, its boot loader, its format
+PACKAGES_BOX = mmdebstrap e2fsprogs fdisk grub-common grub-pc-bin qemu-utils
 # bench: the peers
 PACKAGES_BENCH = docker.io containerd podman runc conmon bubblewrap
 
@@ -65,7 +67,7 @@ apt = missing=$$(for name in $(1); do \
               case " $$missing " in *" $$service "*) ! command -v systemctl >/dev/null || \
                   systemctl --quiet disable $${service%-light}; esac; done; }
 
-.PHONY: demo test vm-test install uninstall bench fuzz lint test-c test-pure test-kernel clean root
+.PHONY: demo test vm-test vagrant-test box install uninstall bench fuzz lint test-c test-pure test-kernel clean root
 .DELETE_ON_ERROR:
 
 root:
@@ -86,6 +88,11 @@ $(STAMPS)/packages-vm: Makefile | root
 	@test "$$(uname -m)" = x86_64 || { echo "make: the test machine is made for x86-64 only" >&2; exit 1; }
 	@mkdir -p $(STAMPS)
 	@$(call apt,$(PACKAGES_VM))
+	@touch $@
+
+$(STAMPS)/packages-box: Makefile | root
+	@mkdir -p $(STAMPS)
+	@$(call apt,$(PACKAGES_BOX))
 	@touch $@
 
 $(STAMPS)/packages-bench: Makefile | root
@@ -159,6 +166,14 @@ test-kernel: $(VENV)/stamp-test $(VENV)/stamp-minirt | root
 vm-test: $(VENV)/stamp-test $(VENV)/stamp-minirt $(STAMPS)/packages-vm | root
 	$(VENV)/bin/python vagrant/vm_test.py --packages "$(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST)" \
 	    --python "$(PYTHON_BUILD) $(PYTHON_TEST)" -- $(VM_TESTS)
+
+# A real `vagrant up`, `make test` inside, `vagrant destroy`; vagrant/Vagrantfile says what the environment may say
+vagrant-test:
+	sh vagrant/test.sh
+
+# A box for that, from Debian's packages alone: MINIRT_BOX=build/minirt.box
+box: $(STAMPS)/packages-box | root
+	sh vagrant/box.sh build/minirt.box $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST)
 
 # FUZZ_SECONDS for each target, and for the C part under the sanitizers; new inputs and findings go to build/fuzz,
 # tests/fuzz/fuzz.py says what to do with them
