@@ -188,7 +188,7 @@ def device(text: str) -> tuple[str, str, str]:
     elif len(parts) >= 2:
         inside = parts[1]
         access = parts[2] if len(parts) == 3 else "rwm"
-    inside = inside or path
+    inside = inside or (path if len(parts) < 3 and not text.endswith(":") else "")
     if len(parts) > 3 or not path.startswith("/") or not inside.startswith("/") or not _is_access(access):
         raise InvalidValue(f"bad format for device: {text}", "write --device /dev/fuse[:/dev/inside][:rwm]")
     if ".." in inside.split("/"):
