@@ -6,7 +6,8 @@
  *
  * Runs as root in the caller's namespaces with the caller's descriptors, and is not dumpable (PR_SET_DUMPABLE in
  * prctl(2)) from its first call on: nothing in a container that shares a pid namespace may look into it.
- * The same file is minirt-init, minirt:proxy, minirt:linger and minirt:waiter, when called so: see the files of those names. */
+ * The same file is minirt-init, minirt:proxy, minirt:linger and minirt:waiter, when called so: see monitor_init.c,
+ * proxy.c, linger.c, waiter.c. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

@@ -89,6 +89,7 @@ FLAGS = (
     Option("pull", "", STRING, 'Pull image before running ("always", "missing", "never")', default="missing"),
     Option("quiet", "q", help="Suppress the pull output"),
     Option("read-only", help="Mount the container's root filesystem as read only"),
+    Option("restart", "", STRING, "Restart policy to apply when a container exits", default="no"),
     Option("rm", help="Automatically remove the container when it exits"),
     Option(
         "rootfs",
@@ -118,7 +119,7 @@ REFUSED = (
         "annotation", "cpu-rt-period", "cpu-rt-runtime", "gpus", "health-cmd",
         "health-interval", "health-retries", "health-start-interval", "health-start-period", "health-timeout",
         "isolation", "kernel-memory", "link", "link-local-ip", "log-driver", "memory-swappiness", "mount",
-        "restart", "runtime", "storage-opt", "userns", "volume-driver", "volumes-from",
+        "runtime", "storage-opt", "userns", "volume-driver", "volumes-from",
     )],
     Option("oom-kill-disable", hidden=True),
     Option("use-api-socket", hidden=True),
@@ -155,8 +156,6 @@ def options(command: Command, parsed: Parsed) -> RunOptions:
 
 def _refuse(command: Command, parsed: Parsed) -> None:
     """What is understood but cannot be had."""
-    if parsed.values.get("restart") == "no":
-        parsed.given.discard("restart")
     for option in REFUSED:
         if option.name in parsed.given:
             reason = UNSUPPORTED.get(option.name, "")

@@ -28,7 +28,7 @@ CHECKPOINT_PAGES = 200  # a process that opens a database nobody has open reads 
 
 COLUMNS = (
     "id", "name", "image", "image_id", "command", "created_ns", "status", "options", "auto_remove", "boot_id",
-    "started_ns", "finished_ns", "exit_code", "error", "oom_killed",
+    "started_ns", "finished_ns", "exit_code", "error", "oom_killed", "restart_count", "delay_ms", "by_hand",
 )  # fmt: skip
 _ALL = ", ".join(COLUMNS)
 _BRIEF = ", ".join("'' AS options" if column == "options" else column for column in COLUMNS)
@@ -54,6 +54,9 @@ class Row:
     exit_code: int | None
     error: str | None
     oom_killed: int | None
+    restart_count: int | None
+    delay_ms: int | None
+    by_hand: int | None
 
     def __init__(self, *values: object) -> None:
         """In the order of COLUMNS; the last ones may be left out."""

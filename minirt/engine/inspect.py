@@ -7,7 +7,17 @@ that nobody saw is not 0. Must not import plan or image.
 
 from __future__ import annotations
 
-from minirt.engine import flags, lifecycle, moment, network_flags, network_inspect, reconcile, store
+from minirt.engine import (
+    flags,
+    lifecycle,
+    limits_inspect,
+    moment,
+    network_flags,
+    network_inspect,
+    policy,
+    reconcile,
+    store,
+)
 from minirt.errors import MinirtError
 from minirt.model import json, signals
 from minirt.runtime import bundle
@@ -44,7 +54,7 @@ def inspect(engine: Engine, ref: str) -> dict[str, Any]:
         "HostsPath": f"{path}/hosts",
         "LogPath": f"{path}/log",
         "Name": "/" + row.name,
-        "RestartCount": 0,
+        "RestartCount": row.restart_count or 0,
         "Driver": "" if record.options.rootfs else "overlay",
         "Platform": "linux",
         "ExecIDs": None,
@@ -70,7 +80,7 @@ def _state(row: Row, seen: reconcile.Seen) -> dict[str, Any]:
     code: int | None = 0 if alive or seen.status == lifecycle.CREATED and row.error is None else seen.exit_code
     return {
         "Status": seen.status,
-        "Running": alive,
+        "Running": alive or seen.status == lifecycle.RESTARTING,  # Docker: it is on its way
         "Paused": seen.status == lifecycle.PAUSED,
         "Restarting": seen.status == lifecycle.RESTARTING,
         "OOMKilled": seen.oom_killed,
@@ -136,7 +146,7 @@ def _host_config(record: Record, spec: dict[str, Any]) -> dict[str, Any]:
         "DnsOptions": options.dns_option,
         "DnsSearch": options.dns_search,
         "Links": None,
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "RestartPolicy": _restart_policy(options.restart),
         "AutoRemove": options.auto_remove,
         "CapAdd": options.cap_add or None,
         "CapDrop": options.cap_drop or None,
@@ -161,10 +171,13 @@ def _host_config(record: Record, spec: dict[str, Any]) -> dict[str, Any]:
         ],
         "MaskedPaths": linux.get("maskedPaths"),
         "ReadonlyPaths": linux.get("readonlyPaths"),
-        "Memory": 0,
-        "NanoCpus": 0,
-        "PidsLimit": None,
+        **limits_inspect.limits(options, linux.get("resources") or {}),
     }
+
+
+def _restart_policy(text: str) -> dict[str, object]:
+    wanted = policy.parse(text)
+    return {"Name": wanted.name, "MaximumRetryCount": wanted.retries}
 
 
 def _network_mode(record: Record) -> str:

@@ -5,13 +5,13 @@ Read a row as "in this state", a column as "this verb"; the entry is the state a
 and is no error (Docker answers 304), `.` changes nothing and does its work, `x` is refused. "exit" is no verb but
 the event that the workload ended.
 
-    state       start    stop     kill  pause   unpause  restart  exec  attach  top  rename  rm        rm-f      exit
-    created     running  =        x     x       x        running  x     x       x    .       removing  removing  x
-    running     =        exited   .     paused  x        running  .     .       .    .       x         removing  exited
-    paused      x        exited   .     x       running  running  x     x       .    .       x         removing  exited
-    restarting  x        exited   x     x       x        x        x     x       x    x       x         removing  exited
-    exited      running  =        x     x       x        running  x     x       x    .       removing  removing  x
-    removing    x        x        x     x       x        x        x     x       x    x       x         removing  x
+    state       start    stop    kill    pause   unpause  restart  exec  attach  top  rename  update  rm        rm-f      exit
+    created     running  =       x       x       x        running  x     x       x    .       .       removing  removing  x
+    running     =        exited  .       paused  x        running  .     .       .    .       .       x         removing  exited
+    paused      x        exited  .       x       running  running  x     x       .    .       .       x         removing  exited
+    restarting  =        exited  exited  x       x        running  x     x       x    .       .       x         removing  exited
+    exited      running  =       x       x       x        running  x     x       x    .       .       removing  removing  x
+    removing    x        x       x       x       x        x        x     x       x    x       x       x         removing  x
 
 The table above is the one that the code reads: tests/engine/test_lifecycle.py walks all of it. Messages are
 Docker's (moby daemon/*.go). Must not import anything but errors.
@@ -42,6 +42,8 @@ def _grid() -> str:
 
 TABLE = _read(_grid())
 
+_RUNS = 'cannot remove container "/{name}": container is running: stop the container before removing or force remove'
+
 # (verb, state or "") → (message, remedy); {id} and {name} are filled in.
 REFUSALS: dict[tuple[str, str], tuple[str, str]] = {
     ("start", PAUSED): ("cannot start a paused container, try unpause instead", "minirt unpause {name}"),
@@ -51,16 +53,18 @@ REFUSALS: dict[tuple[str, str], tuple[str, str]] = {
     ("exec", PAUSED): ("container {id} is paused, unpause the container before exec", "minirt unpause {name}"),
     ("attach", PAUSED): ("you cannot attach to a paused container, unpause it first", "minirt unpause {name}"),
     ("attach", ""): ("you cannot attach to a stopped container, start it first", "minirt start -a {name}"),
-    ("rm", RUNNING): (
-        'cannot remove container "/{name}": container is running: stop the container before removing or force remove',
-        "minirt rm -f {name}",
-    ),
+    ("rm", RUNNING): (_RUNS, "minirt rm -f {name}"),
     ("rm", PAUSED): (
         'cannot remove container "/{name}": container is paused and must be unpaused first',
         "minirt rm -f {name}",
     ),
+    ("rm", RESTARTING): (_RUNS.replace("running", "restarting"), "minirt rm -f {name}"),
     ("rm", REMOVING): ("removal of container {name} is already in progress", ""),
     ("start", REMOVING): ("container is marked for removal and cannot be started", ""),
+    ("update", REMOVING): (
+        'Cannot update container {id}: container is marked for removal and cannot be "update"',
+        "",
+    ),
     ("", RESTARTING): ("container {id} is restarting, wait until the container is running", ""),
     ("", REMOVING): ("container {id} is marked for removal", ""),
     ("", ""): ("container {id} is not running", ""),

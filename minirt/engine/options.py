@@ -86,6 +86,7 @@ DEFAULTS: dict[str, object] = {
     "device": [],  # /dev/fuse[:/dev/inside][:rwm]
     "device_cgroup_rule": [],  # "c 10:* rwm"
     "cgroup_parent": "",  # a path below the cgroup of all containers
+    "restart": "",  # --restart: "" = no
     "explain": False,  # record how long each step took
 }
 
@@ -104,7 +105,7 @@ UNSUPPORTED: dict[str, str] = {
     "cpu-rt-period": "--cpu-rt-period (cgroup v2 has no limits of real-time scheduling)",
     "cpu-rt-runtime": "--cpu-rt-runtime (cgroup v2 has no limits of real-time scheduling)",
     "link": "--link (put both containers on a user network: they find each other by name)",
-    "restart": "restart policies", "gpus": "devices", "runtime": "other runtimes",
+    "gpus": "devices", "runtime": "other runtimes",
     "userns": "user namespaces", "health-cmd": "health checks", "log-driver": "other log drivers",
     "mount": "--mount (use -v or --tmpfs)", "volumes-from": "--volumes-from (use -v)",
 }  # fmt: skip
@@ -184,6 +185,7 @@ class RunOptions:
     device: list[str]
     device_cgroup_rule: list[str]
     cgroup_parent: str
+    restart: str
     explain: bool
 
     def __init__(self, **given: object) -> None:
@@ -210,6 +212,10 @@ def settle(options: RunOptions, caller: Mapping[str, str]) -> None:
         for word in value if isinstance(value, list) else (value,):
             if isinstance(word, str) and not _storable(word):
                 raise InvalidValue(f"--{name.replace('_', '-')}: {word!a} holds a NUL or is not UTF-8")
+    if options.restart:
+        from minirt.engine import policy
+
+        policy.check(options)
     options.env = environment.collect(options.env_file, options.env, caller)
     options.label = environment.labels(options.label_file, options.label)
     options.env_file, options.label_file = [], []

@@ -10,6 +10,7 @@ lag behind and never needs to be right. Crashes leave only what `settle` and `sw
     any           ✓          –        –    runs (or lost)          writes started; lost: exited, code unknown
     any           ✓          ✓        –    exited                  writes the code, removes run/ and the cgroup
     running       –          –        –    lost in a reboot        exited, code unknown
+    restarting    –          –        –    waits for a restart     sees that somebody waits, or that nobody does
     removing      –          –       free  half removed            removes the rest
     –             –          –       free  directory without row   sweep removes it
 
@@ -17,8 +18,8 @@ Addresses and ports (engine/release.py) are given back on the way to exited or r
 killed has left them.
 
 * without started_ns: `run` inserts so, just before it starts the container. "held" is the container's lock or the lock
-on its run directory, which the monitor inherits. A container that asked for --rm is removed once it has exited. Must
-not import plan or image.
+on its run directory, which the monitor inherits. --rm removes it once it has exited, a restart policy makes that
+restarting, but after a reboot (engine/restarting.py). Must not import plan or image.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from __future__ import annotations
 import os
 
 from minirt.cgroup import tree
-from minirt.engine import erase, events, lifecycle, lock, names, release
+from minirt.engine import erase, events, lifecycle, lock, names, pending, release
 from minirt.errors import HostError, StoreError
+from minirt.kernel import process
 from minirt.runtime import state as states
 from minirt.runtime import stop
 
@@ -67,8 +69,11 @@ def look(engine: Engine, row: Row) -> Seen:
         if row.status == lifecycle.RUNNING and row.started_ns is None:
             busy = lock.held(engine.roots.container(row.id)) or lock.held(run_dir)
             seen.status, seen.born, seen.stale = lifecycle.CREATED, busy, not busy
-        elif row.status in (*lifecycle.ALIVE, lifecycle.RESTARTING):
+        elif row.status in lifecycle.ALIVE:
             seen.status, seen.exit_code, seen.stale = lifecycle.EXITED, None, True
+        elif row.status == lifecycle.RESTARTING:
+            seen.status = lifecycle.RESTARTING if row.boot_id == process.boot_id() else lifecycle.EXITED
+            seen.stale = True
         return seen
     if row.status != lifecycle.REMOVING:
         seen.status = _status(engine, row, state)
@@ -94,9 +99,10 @@ def _status(engine: Engine, row: Row, state: states.State) -> str:
     return lifecycle.PAUSED if frozen else lifecycle.RUNNING
 
 
-def settle(engine: Engine, row: Row, keep: bool = False) -> Row | None:
+def settle(engine: Engine, row: Row, keep: bool = False, again: bool = True) -> Row | None:
     """Make the row say what is true, and remove what a crash or an end has left. The caller holds the container's
-    lock. None: there is no such container any more. keep: not even --rm removes it."""
+    lock. None: there is no such container any more. keep: neither --rm removes it nor its policy restarts it; again
+    False: nor does the policy, unless somebody waits for that already."""
     seen = look_locked(engine, row)
     if not seen.born or row.status == lifecycle.REMOVING:
         discard(engine, row)
@@ -107,19 +113,40 @@ def settle(engine: Engine, row: Row, keep: bool = False) -> Row | None:
         return row
     if seen.state is not None and seen.state.status() == states.LOST:
         events.of_container(engine, row, "die")  # there was no monitor to say it
-    if seen.status == lifecycle.EXITED:
+    if seen.status in (lifecycle.EXITED, lifecycle.RESTARTING):
         if row.auto_remove and not keep:
             discard(engine, row)
             return None
-        release.give(engine, row.id)
-        engine.database.update(
-            row.id, status=seen.status, started_ns=seen.started_ns, finished_ns=seen.finished_ns,
-            exit_code=seen.exit_code, oom_killed=int(seen.oom_killed),
-        )  # fmt: skip
-        clear_run(engine, row.id)
+        _settle_end(engine, row, seen, not keep, again)
     else:
         engine.database.update(row.id, status=seen.status, started_ns=seen.started_ns)
     return engine.database.by_id(row.id)
+
+
+def _settle_end(engine: Engine, row: Row, seen: Seen, policy: bool, again: bool) -> None:
+    """It does not run: what it held is given back, and a restart is waited for where there is to be one. What is
+    decided is written first."""
+    from minirt.engine import restarting
+
+    release.give(engine, row.id)
+    run_dir = engine.roots.run(row.id)
+    if seen.status == lifecycle.RESTARTING:
+        again = again or pending.waiter(run_dir)[0] > 0
+        if policy and again and restarting.is_still_wanted(engine, row):
+            restarting.keep_waiting(engine, row)
+            return
+        engine.database.update(row.id, status=lifecycle.EXITED)
+        clear_run(engine, row.id)
+        return
+    decided = restarting.decide(engine, row, seen) if policy and again else {}
+    values: dict[str, object] = {
+        "status": lifecycle.EXITED, "started_ns": seen.started_ns, "finished_ns": seen.finished_ns,
+        "exit_code": seen.exit_code, "oom_killed": int(seen.oom_killed), **decided,
+    }  # fmt: skip
+    engine.database.update(row.id, **values)
+    clear_run(engine, row.id)
+    if decided:
+        pending.set_off(engine, row.id, int(str(decided["delay_ms"])))
 
 
 def look_locked(engine: Engine, row: Row) -> Seen:
@@ -132,8 +159,9 @@ def look_locked(engine: Engine, row: Row) -> Seen:
 
 def clear_run(engine: Engine, identity: str) -> None:
     """Forget a run that is over: kill what is left of it (a container in the host's pid namespace can outlive its
-    first process), remove its cgroup and its run directory."""
+    first process), call off its restart, remove its cgroup and its run directory."""
     cgroup = engine.cgroup(identity)
+    pending.call_off(engine.roots.run(identity))
     if os.path.isdir(cgroup):
         if tree.populated(cgroup):
             tree.kill(cgroup)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from minirt.engine import lifecycle, reconcile, store
+from minirt.engine import events, lifecycle, reconcile, restarting, store
 from minirt.engine import start as start_
 from minirt.engine import stop as stop_
 
@@ -29,4 +29,6 @@ def restart(engine: Engine, ref: str, timeout_s: float | None = None, signo: int
         settled = reconcile.settle(engine, row, keep=True)
         if settled is None:
             raise store.missing(ref)
+        restarting.forget(engine, settled)
         os.close(start_.again(engine, settled).control)
+        events.of_container(engine, settled, "restart")

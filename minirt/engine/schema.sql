@@ -84,3 +84,7 @@ CREATE INDEX ports_by_container ON ports (container);
 
 -- version 3: how an end came about, beside its exit code.
 ALTER TABLE containers ADD COLUMN oom_killed INTEGER; -- 1: the kernel killed in it for memory
+-- What a restart policy has come to (engine/restarting.py); all NULL once the user starts it himself.
+ALTER TABLE containers ADD COLUMN restart_count INTEGER; -- how often it has been restarted
+ALTER TABLE containers ADD COLUMN delay_ms INTEGER;      -- how long the last restart waited
+ALTER TABLE containers ADD COLUMN by_hand INTEGER;       -- 1: the user has stopped it

@@ -8,9 +8,20 @@ a `kill -9` in between leaves a container that runs and that the next command fi
 from __future__ import annotations
 
 import os
-import sys
 
-from minirt.engine import create, events, flags, join, lifecycle, lock, network_flags, reconcile, store
+from minirt.engine import (
+    create,
+    events,
+    flags,
+    join,
+    lifecycle,
+    lock,
+    network_flags,
+    pending,
+    reconcile,
+    restarting,
+    store,
+)
 from minirt.errors import Conflict, ExecFailed, MinirtError
 from minirt.kernel import process
 from minirt.plan.step import Plan
@@ -40,14 +51,16 @@ def start(engine: Engine, ref: str, attach: bool = False) -> Started | None:
     """
     row, held = engine.locked(ref)
     with held:
-        settled = reconcile.settle(engine, row)
+        settled = reconcile.settle(engine, row, again=False)
         if settled is None:
             raise store.missing(ref)
         if lifecycle.idle(settled.status, "start"):
             if attach:
+                lifecycle.after(settled.status, "attach", settled.id, settled.name)
                 raise Conflict(f"container {settled.name} is already running", f"minirt attach {settled.name}")
             return None
         lifecycle.after(settled.status, "start", settled.id, settled.name)
+        restarting.forget(engine, settled)
         started = again(engine, settled)
         if not attach:
             os.close(started.control)
@@ -56,7 +69,8 @@ def start(engine: Engine, ref: str, attach: bool = False) -> Started | None:
 
 
 def again(engine: Engine, row: Row) -> Started:
-    """Start a container that does not run, from what is on disk. The caller holds its lock."""
+    """Start a container that does not run, from what is on disk. The caller holds its lock. If its policy starts it
+    (its row is restarting) and that fails, the row says so and when to try again."""
     record = store.record(row)
     path = engine.roots.container(row.id)
     create.make_volumes(engine, record)
@@ -65,8 +79,10 @@ def again(engine: Engine, row: Row) -> Started:
         return launch(engine, row, record, spec, None)
     except MinirtError as error:
         code = error.exit_code if isinstance(error, ExecFailed) else FAILED_EXIT
-        status = lifecycle.EXITED if row.started_ns else lifecycle.CREATED
-        engine.database.update(row.id, error=error.message, exit_code=code, status=status)
+        values: dict[str, object] = {"status": lifecycle.EXITED if row.started_ns else lifecycle.CREATED}
+        if row.status == lifecycle.RESTARTING:
+            values.update(restarting.after_failure(row, code))
+        engine.database.update(row.id, error=error.message, exit_code=code, **values)
         raise
 
 
@@ -104,8 +120,9 @@ def _launch(
             rootfs=None if mounted else create.root_filesystem(record, path),
             cache_dir=engine.roots.cache, stdin=wanted.interactive,
             stdin_once=wanted.interactive and not wanted.detach, init=wanted.init, log_files=log_files,
-            log_size=log_size, auto_remove=wanted.auto_remove, cleanup=cleanup_command(engine, row.id),
-            stamps=wanted.explain, links=taken.links if taken else (), watched=taken is not None,
+            log_size=log_size, auto_remove=wanted.auto_remove, cleanup=pending.cleanup_command(engine, row.id),
+            stamps=wanted.explain, links=taken.links if taken else (),
+            watched=taken is not None or bool(wanted.restart),
             cgroup_parent=engine.cgroup_parent(wanted) if wanted.cgroup_parent else "",
         )  # fmt: skip
         request.events = events.path(engine), events.subject(row.id, events.attributes(row, record))
@@ -135,20 +152,3 @@ def _await_birth(run_dir: str, identity: str) -> None:
     state = states.read(run_dir)
     if state is not None and state.alive():
         raise Conflict(f"container {identity} is already running", f"minirt attach {identity[:12]}")
-
-
-# What csrc/launcher.c gives the interpreter, with one place more: the cffi runtime may lie elsewhere in development.
-_PROGRAM = (
-    "import os, sys; sys.path += [sys.argv.pop(1), sys.argv.pop(1)]; "
-    "from minirt.cli.main import main; os._exit(main(sys.argv[1:]))"
-)
-
-
-def cleanup_command(engine: Engine, identity: str) -> tuple[str, ...]:
-    """The argv by which the monitor cleans up after a container that asked for --rm: an interpreter that reads
-    neither the environment nor the working directory, since the monitor has none to speak of."""
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    backend = getattr(sys.modules.get("_cffi_backend"), "__file__", None)
-    places = (package, os.path.dirname(backend) if backend else package)
-    roots = ("--root", engine.roots.root, "--state", engine.roots.state)
-    return (sys.executable, "-IS", "-c", _PROGRAM, *places, *roots, "internal-cleanup", identity)

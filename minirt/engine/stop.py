@@ -8,7 +8,7 @@ container that ignores its stop signal. What is signalled is a pidfd that was ch
 from __future__ import annotations
 
 from minirt.cgroup import freezer
-from minirt.engine import lifecycle, reconcile, store
+from minirt.engine import events, lifecycle, reconcile, restarting, store
 from minirt.errors import HostError
 from minirt.runtime import state as states
 from minirt.runtime import stop as runtime
@@ -30,8 +30,12 @@ def stop(engine: Engine, ref: str, timeout_s: float | None = None, signo: int | 
     """
     row = engine.find(ref)
     seen = reconcile.look(engine, row)
-    if not lifecycle.idle(seen.status, "stop"):
-        lifecycle.after(seen.status, "stop", row.id, row.name)
+    lifecycle.after(seen.status, "stop", row.id, row.name)
+    idle = lifecycle.idle(seen.status, "stop") and lifecycle.idle(row.status, "stop")
+    if not idle and seen.status != lifecycle.CREATED:  # else it is being born
+        restarting.hold(engine, row)
+        seen = reconcile.look(engine, row)  # it may have been restarted just before
+    if seen.status in lifecycle.ALIVE:
         end(engine, row, seen, timeout_s, signo)
     reconcile.settle_waiting(engine, row)
 
@@ -43,17 +47,20 @@ def end(engine: Engine, row: Row, seen: reconcile.Seen, timeout_s: float | None,
         timeout_s = TIMEOUT_S if record.options.stop_timeout is None else record.options.stop_timeout
     cgroup, run_dir = engine.cgroup(row.id), engine.roots.run(row.id)
     signo = signo or record.stop_signal
+    events.of_container(engine, row, "kill", record, signal=str(signo))
     if seen.state is not None and (timeout_s < 0 or seen.status == lifecycle.PAUSED):
         runtime.signal(seen.state, signo)  # pending in a paused container until it is thawed
     if seen.status == lifecycle.PAUSED:
-        _thaw(cgroup)
+        thaw(cgroup)
     state = seen.state
     while timeout_s < 0 and state is not None and state.alive():
         state = states.wait(run_dir, LONG_S)
     reconcile.refuse_survivor(row, runtime.stop(run_dir, cgroup, signo, max(0.0, timeout_s)))
+    events.of_container(engine, row, "stop", record)
 
 
-def _thaw(cgroup: str) -> None:
+def thaw(cgroup: str) -> None:
+    """As far as that goes: it will be killed otherwise."""
     try:
         freezer.thaw(cgroup)
     except (OSError, HostError):

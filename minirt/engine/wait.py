@@ -8,8 +8,9 @@ that asked for --rm is not lost.
 from __future__ import annotations
 
 import os
+import time
 
-from minirt.engine import attach, lifecycle, reconcile
+from minirt.engine import attach, lifecycle, reconcile, store
 from minirt.kernel import channel
 from minirt.runtime import state as states
 
@@ -17,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirt.engine.store import Engine
 
+PAUSE_S = 0.02
 LONG_S = 86400.0  # poll(2) takes no more than 24 days at once
 
 
@@ -25,6 +27,12 @@ def wait(engine: Engine, ref: str) -> int | None:
     nobody saw how it ended."""
     row = engine.find(ref)
     seen = reconcile.look(engine, row)
+    while seen.status == lifecycle.RESTARTING:  # until it has run once more (Docker)
+        time.sleep(PAUSE_S)
+        current = reconcile.settle_if_free(engine, row)
+        if current is None:
+            raise store.missing(ref)
+        row, seen = current, reconcile.look(engine, current)
     if seen.status not in lifecycle.ALIVE:
         return 0 if seen.status == lifecycle.CREATED else seen.exit_code
     code = _told(engine, row.id)

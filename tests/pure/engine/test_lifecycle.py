@@ -24,6 +24,7 @@ VERBS = (
     "attach",
     "top",
     "rename",
+    "update",
     "rm",
     "rm-f",
     "exit",
@@ -32,20 +33,25 @@ IDENTITY, NAME = "f" * 64, "calm_otter"
 
 # What each verb may do, said once more and in other words than the table: from which states, and to which.
 ALLOWED = {
-    "start": {"created": "running", "exited": "running", "running": "running"},
+    "start": {"created": "running", "exited": "running", "running": "running", "restarting": "restarting"},
     "stop": {"created": "created", "running": "exited", "paused": "exited", "restarting": "exited", "exited": "exited"},
-    "kill": {"running": "running", "paused": "paused"},
+    "kill": {"running": "running", "paused": "paused", "restarting": "exited"},
     "pause": {"running": "paused"},
     "unpause": {"paused": "running"},
-    "restart": {"created": "running", "running": "running", "paused": "running", "exited": "running"},
+    "restart": {
+        "created": "running", "running": "running", "paused": "running", "restarting": "running", "exited": "running",
+    },
     "exec": {"running": "running"},
     "attach": {"running": "running"},
     "top": {"running": "running", "paused": "paused"},
-    "rename": {"created": "created", "running": "running", "paused": "paused", "exited": "exited"},
+    "rename": {
+        "created": "created", "running": "running", "paused": "paused", "restarting": "restarting", "exited": "exited",
+    },
+    "update": {state: state for state in STATES if state != "removing"},
     "rm": {"created": "removing", "exited": "removing"},
     "rm-f": dict.fromkeys(STATES, "removing"),
     "exit": {"running": "exited", "paused": "exited", "restarting": "exited"},
-}
+}  # fmt: skip
 
 
 def test_table_is_complete() -> None:
@@ -68,7 +74,7 @@ def test_every_transition(state: str, verb: str) -> None:
 
 def test_idle_is_only_what_changes_nothing() -> None:
     idle = {(state, verb) for state in STATES for verb in VERBS if lifecycle.idle(state, verb)}
-    assert idle == {("running", "start"), ("created", "stop"), ("exited", "stop")}
+    assert idle == {("running", "start"), ("restarting", "start"), ("created", "stop"), ("exited", "stop")}
 
 
 def test_docker_words() -> None:
