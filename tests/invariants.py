@@ -48,6 +48,14 @@ def cgroup_mount() -> Path | None:
     return None
 
 
+def cgroup_home() -> Path | None:
+    """The cgroup that all containers' lie in: below the unit that systemd delegates, where it is the init."""
+    mount = cgroup_mount()
+    if mount is None:
+        return None
+    return mount / ("system.slice/minirt-containers.service" if Path("/run/systemd/system").is_dir() else "minirt")
+
+
 def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode(errors="replace")
@@ -114,11 +122,11 @@ def processes(root: Path, state: Path, ids: Iterable[str]) -> dict[int, str]:
 
 
 def cgroups(ids: Iterable[str]) -> list[str]:
-    mount = cgroup_mount()
-    if mount is None or not (mount / "minirt").is_dir():
+    home = cgroup_home()
+    if home is None or not home.is_dir():
         return []
     ids = set(ids)
-    return [f"cgroup {folder}" for folder, _, _ in os.walk(mount / "minirt") if ids.intersection(Path(folder).parts)]
+    return [f"cgroup {folder}" for folder, _, _ in os.walk(home) if ids.intersection(Path(folder).parts)]
 
 
 def everyones() -> list[str]:
@@ -131,10 +139,10 @@ def everyones() -> list[str]:
             if name.startswith(("minirt", "dnsmasq")):
                 found.append(f"process {process.name} ({name})")
     found += [f"interface {name}" for name in interfaces()]
-    mount = cgroup_mount()
-    if mount is None:
+    home = cgroup_home()
+    if home is None:
         return found
-    return found + [f"cgroup {path}" for path, _, _ in os.walk(mount / "minirt") if "minirt/" in path]
+    return found + [f"cgroup {path}" for path, _, _ in os.walk(home) if path not in (f"{home}", f"{home}/idle")]
 
 
 def mounts(root: Path, state: Path) -> list[str]:
