@@ -26,6 +26,7 @@ OTHERS = {
     "attach": "Attach local standard input, output, and error streams to a running container",
     "commit": "Create a new image from a container's changes",
     "create": "Create a new container",
+    "events": "Get real time events from minirt",
     "export": "Export a container's filesystem as a tar archive",
     "history": "Show the history of an image",
     "import": "Import the contents from a tarball to create a filesystem image",
@@ -100,7 +101,7 @@ ALIASES = {
         "list": "network_ls",
         "remove": "network_rm",
     },
-    "system": {"info": "info", **{word: f"system_{word}" for word in ("check", "df", "prune")}},
+    "system": {"events": "events", "info": "info", **{word: f"system_{word}" for word in ("check", "df", "prune")}},
     "volume": {
         **{word: f"volume_{word}" for word in ("create", "inspect", "ls", "prune", "rm")},
         "list": "volume_ls",
