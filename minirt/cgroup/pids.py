@@ -6,6 +6,8 @@ Must not import kernel or plan.
 
 from __future__ import annotations
 
+import os
+
 from minirt.cgroup import tree
 
 NAME = "pids"
@@ -23,10 +25,10 @@ class Pids:
 
 
 def read(path: str) -> Pids | None:
-    """Without the controller the tasks are counted by cgroup.threads' lines. None where there is no such cgroup."""
+    """Without the controller the tasks are counted, here and below. None where there is no such cgroup."""
     current = tree.optional(path, "pids.current")
     if current is None:
-        threads = tree.optional(path, "cgroup.threads")
-        return None if threads is None else Pids(threads.count("\n"), None, 0)
+        counted = [tree.optional(directory, "cgroup.threads") for directory, _, _ in os.walk(path)]
+        return Pids(sum(text.count("\n") for text in counted if text), None, 0) if counted else None
     events = tree.numbers(tree.optional(path, "pids.events") or "")
     return Pids(int(current), tree.limit(tree.optional(path, "pids.max")), events.get("max", 0))

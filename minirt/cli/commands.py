@@ -44,13 +44,15 @@ OTHERS = {
     "rmi": "Remove one or more images",
     "save": "Save one or more images to a tar archive (streamed to STDOUT by default)",
     "start": "Start one or more stopped containers",
+    "stats": "Display a live stream of container(s) resource usage statistics",
     "stop": "Stop one or more running containers",
     "tag": "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
     "top": "Display the running processes of a container",
     "unpause": "Unpause all processes within one or more containers",
+    "update": "Update configuration of one or more containers",
     "wait": "Block until one or more containers stop, then print their exit codes",
 }
-HIDDEN = {"internal-cleanup": "cleanup"}
+HIDDEN = {"internal-cleanup": "cleanup", "internal-boot": "boot", "internal-shutdown": "shutdown"}
 RENAMED = {"import": "import_"}  # words that Python keeps for itself
 ALIASES = {
     "container": {
@@ -71,7 +73,8 @@ ALIASES = {
                 "rename",
             )
         },
-        **{name: name for name in ("restart", "rm", "run", "start", "stop", "top", "unpause", "wait")},
+        **{name: name for name in ("restart", "rm", "run", "start", "stats", "stop", "top", "unpause")},
+        **{name: name for name in ("update", "wait")},
         "ls": "ps",
         "list": "ps",
         "remove": "rm",

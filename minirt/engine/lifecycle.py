@@ -5,13 +5,13 @@ Read a row as "in this state", a column as "this verb"; the entry is the state a
 and is no error (Docker answers 304), `.` changes nothing and does its work, `x` is refused. "exit" is no verb but
 the event that the workload ended.
 
-    state       start    stop    kill    pause   unpause  restart  exec  attach  top  rename  update  rm        rm-f      exit
-    created     running  =       x       x       x        running  x     x       x    .       .       removing  removing  x
-    running     =        exited  .       paused  x        running  .     .       .    .       .       x         removing  exited
-    paused      x        exited  .       x       running  running  x     x       .    .       .       x         removing  exited
-    restarting  =        exited  exited  x       x        running  x     x       x    .       .       x         removing  exited
-    exited      running  =       x       x       x        running  x     x       x    .       .       removing  removing  x
-    removing    x        x       x       x       x        x        x     x       x    x       x       x         removing  x
+    state      start   stop   kill   pause  unpause restart exec attach top rename update rm       rm-f     exit
+    created    running =      x      x      x       running x    x      x   .      .      removing removing x
+    running    =       exited .      paused x       running .    .      .   .      .      x        removing exited
+    paused     x       exited .      x      running running x    x      .   .      .      x        removing exited
+    restarting =       exited exited x      x       running x    x      x   .      .      x        removing exited
+    exited     running =      x      x      x       running x    x      x   .      .      removing removing x
+    removing   x       x      x      x      x       x       x    x      x   x      x      x        removing x
 
 The table above is the one that the code reads: tests/engine/test_lifecycle.py walks all of it. Messages are
 Docker's (moby daemon/*.go). Must not import anything but errors.
