@@ -52,7 +52,7 @@ def test_whose_process_it_is(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     assert status["CapEff"].strip() == status["CapPrm"].strip() == f"{1 << 10:016x}"  # CAP_NET_BIND_SERVICE
     environment = {word.split(b"=")[0] for word in (process / "environ").read_bytes().split(b"\0") if word}
     assert environment == {b"PATH", b"LC_ALL", b"MINIRT_RESOLVER"}
-    assert f"/minirt/resolver-{os.path.basename(site.directory)[:12]}\n" in (process / "cgroup").read_text()
+    assert f"/resolver-{os.path.basename(site.directory)[:12]}\n" in (process / "cgroup").read_text()
     assert all(os.readlink(process / "fd" / number) == "/dev/null" for number in ("0", "1", "2"))
 
 
