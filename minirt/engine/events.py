@@ -99,10 +99,10 @@ def attributes(row: Row, record: Record | None = None) -> dict[str, str]:
 
 
 def _labels(row: Row) -> dict[str, str]:
-    from minirt.engine import store
+    from minirt.engine.record import Record
 
     try:
-        return store.record(row).labels
+        return Record.from_json(row.options).labels
     except StoreError:
         return {}  # whoever removes a container with damaged options is not held up here
 

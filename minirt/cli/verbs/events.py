@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-from minirt.cli import event_filters, filters, formatting, output, phrase
+from minirt.cli import event_filters, filters, formatting, interrupt, output, phrase
 from minirt.cli.evaluate import Record, render
 from minirt.cli.parse import LIST, STRING, Command, Option, Parsed
 from minirt.cli.session import Session
@@ -46,7 +46,7 @@ class _Absent(dict[str, object]):
 
 
 def run(session: Session, parsed: Parsed) -> int:
-    """Until --until, or until somebody interrupts it: that is exit code 130, as of any command."""
+    """Until --until, or until somebody interrupts it: that is how it usually ends, so nothing is said (Docker)."""
     now_ns = time.time_ns()
     since, until = [
         phrase.moment(parsed.text(name), now_ns) if parsed.text(name) else None for name in ("since", "until")
@@ -58,9 +58,12 @@ def run(session: Session, parsed: Parsed) -> int:
         )
     wanted = event_filters.read(parsed.list("filter"))
     show = _shown(parsed.text("format"))
-    for event in event_stream.follow(session.engine, since, until):
-        if event_filters.passes(event, wanted):
-            show(event)
+    try:
+        for event in event_stream.follow(session.engine, since, until):
+            if event_filters.passes(event, wanted):
+                show(event)
+    except interrupt.Interrupted as ended:
+        return 128 + ended.signo
     return 0
 
 
