@@ -49,7 +49,7 @@ def attach(build: Build) -> None:
     if not rules or not build.context.cgroup_path:
         return
     may_make = "CAP_MKNOD" in ((build.process.get("capabilities") or {}).get("bounding") or ())
-    code = program([*rules, *implied(may_make)])
+    code = program([*rules, *implied(may_make, build.linux.get("devices") or ())])
     plain = len(rules) == 1 and not rules[0]["allow"] and not may_make
     load, attached = (("EPERM", "ENOSYS"), ("EBADF", "EINVAL")) if plain else ((), ())
     kind = Flags("BPF_CGROUP_DEVICE")
@@ -65,9 +65,15 @@ def attach(build: Build) -> None:
     build.add("close", Fd("devices"), actor=HOST, pointer=_POINTER, kind="device", tolerate=("EBADF",))
 
 
-def implied(may_make: bool) -> list[Rule]:
-    """What every container may use; with CAP_MKNOD also make any node, though not open it."""
+def implied(may_make: bool, devices: Sequence[Rule] = ()) -> list[Rule]:
+    """What every container may use. Init, which is in the cgroup already, makes the nodes that the specification lists;
+    who has CAP_MKNOD may make any, though not open it."""
     makes = [{"allow": True, "type": kind, "access": "m"} for kind in ("c", "b")] if may_make else []
+    makes += [
+        {"allow": True, "access": "m", **{key: device[key] for key in ("type", "major", "minor")}}
+        for device in devices
+        if device["type"] != "p" and not may_make
+    ]
     return makes + [
         {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
         for major, minor in defaults.DEVICES_ALLOWED

@@ -113,3 +113,9 @@ def test_a_kernel_without_such_programs_will_do_for_who_can_make_no_node() -> No
 def test_no_rules_and_no_cgroup_no_program() -> None:
     assert steps([]) == [] == steps([DENY], cgroup_path="")
     assert Context().io_weight == "io.weight"
+
+
+def test_nodes_of_the_specification_can_be_made() -> None:
+    code = devices_program.program([DENY, *devices_program.implied(False, [{"type": "c", "major": 10, "minor": 229}])])
+    assert run(code, CHARACTER, MAKE, 10, 229) == 1 and run(code, CHARACTER, MAKE, 10, 200) == 0
+    assert run(code, CHARACTER, READ, 10, 229) == 0
