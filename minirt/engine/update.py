@@ -68,24 +68,26 @@ def _change(engine: Engine, row: Row, record: Record, changes: dict[str, object]
     written: list[tuple[str, str]] = []
     cgroup = engine.cgroup(row.id)
     touched = _settle(row, record.options, asked, before) if asked else {}
+    stored = False
     try:
         if touched and row.status in lifecycle.ALIVE:
             _write(cgroup, row.id, touched, written)
         if restart is not None:
             restarting.change(engine, row, record, restart)
         if touched:
-            after = _merged(before, touched)
-            bundle.write_spec(path, {**spec, "linux": {**(spec.get("linux") or {}), "resources": after}})
+            linux = {**(spec.get("linux") or {}), "resources": _merged(before, touched)}
+            bundle.write_spec(path, {**spec, "linux": linux})
+            stored = True
         engine.database.update(row.id, options=record.to_json())
     except BaseException:
         _put_back(cgroup, written)
-        if touched and bundle.read_spec(path) != spec:
+        if stored:
             bundle.write_spec(path, spec)
         raise
 
 
 def _is_nothing(name: str, value: object) -> bool:
-    if name in ("memory", "memory_reservation", "memory_swap") and value != "-1":
+    if name in ("memory", "memory_reservation") or (name == "memory_swap" and value != "-1"):
         return flags.size(str(value), resource_flags.spelled(name)) == 0 if value else True
     if name == "cpus":
         return resource_flags.nano_cpus(str(value)) == 0 if value else True
