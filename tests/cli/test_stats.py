@@ -10,7 +10,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,12 +23,12 @@ BUSY = "while :; do :; done"
 
 
 @pytest.fixture
-def two(minirt: Minirt) -> Iterator[Minirt]:
+def two(minirt: Minirt) -> Minirt:
     """busy and idle run, off does not."""
     minirt.ok("run", "-d", "--name", "busy", "--rootfs", minirt.rootfs, "sh", "-c", BUSY)
     minirt.ok("run", "-d", "--name", "idle", "--rootfs", minirt.rootfs, "sleep", "1000")
     minirt.ok("create", "--name", "off", "--rootfs", minirt.rootfs, "sleep", "1000")
-    yield minirt
+    return minirt
 
 
 def test_table(two: Minirt) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`update` as Docker's users know it: what is refused and how, several containers, the restart policy, nothing half done.
+"""`update` as Docker's users know it: what is refused and how, several containers, the restart policy, all or nothing.
 
 What limits do is shown where there are controllers: tests/cgroup/test_update_live.py.
 """
