@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from minirt.cgroup import tree
+from minirt.cgroup import home, memory, tree
 from minirt.cli import formatting, output
 from minirt.cli.evaluate import Record
 from minirt.cli.output import safe
@@ -30,6 +30,7 @@ COMMAND = Command(
 
 def run(session: Session, parsed: Parsed) -> int:
     found = _facts(session)
+    warnings = found["Warnings"] = _warnings(found)
     if parsed.text("format"):
         output.formatted(formatting.rows(parsed.text("format"), [Record(found, {})], {}, ()))
         return 0
@@ -44,8 +45,10 @@ def run(session: Session, parsed: Parsed) -> int:
         ("Storage Driver", "Driver", 0),
         ("Networks", "Networks", 0),
         ("Network Drivers", "NetworkDrivers", 0),
+        ("Cgroup Driver", "CgroupDriver", 0),
         ("Cgroup Version", "CgroupVersion", 0),
         ("Cgroup Mount", "CgroupMount", 0),
+        ("Cgroup Controllers", "CgroupControllers", 0),
         ("Kernel Version", "KernelVersion", 0),
         ("Operating System", "OperatingSystem", 0),
         ("Architecture", "Architecture", 0),
@@ -57,6 +60,7 @@ def run(session: Session, parsed: Parsed) -> int:
     ):
         text += f"{' ' * indent}{title}: {safe(str(found[field]))}\n"
     output.raw(output.encode(text))
+    output.hint("".join([f"WARNING: {line}\n" for line in warnings]))
     return 0
 
 
@@ -84,6 +88,7 @@ def _facts(session: Session) -> dict[str, object]:
         "Plugins": {"Network": list(DRIVERS)},
         "CgroupVersion": "2",
         "CgroupMount": mount or "none",
+        **_limits(mount),
         "KernelVersion": host.release,
         "OperatingSystem": _system(),
         "Architecture": host.machine,
@@ -94,6 +99,34 @@ def _facts(session: Session) -> dict[str, object]:
         "RootDir": engine.roots.root,
         "StateDir": engine.roots.state,
     }
+
+
+def _limits(mount: str) -> dict[str, object]:
+    """Which limits containers can have here. Only the controllers of cgroup v2 count."""
+    there = home.available(home.home(mount)) if mount else frozenset()
+    cpu, swap = "cpu" in there, "memory" in there and memory.counts_swap(mount)
+    return {
+        "CgroupDriver": "systemd" if home.by_systemd() else "cgroupfs",
+        "CgroupControllers": " ".join(sorted(there.intersection(home.CONTROLLERS))) or "none",
+        "MemoryLimit": "memory" in there,
+        "SwapLimit": swap,
+        "CpuCfsPeriod": cpu,
+        "CpuCfsQuota": cpu,
+        "CPUShares": cpu,
+        "CPUSet": "cpuset" in there,
+        "PidsLimit": "pids" in there,
+        "OomKillDisable": False,
+    }
+
+
+def _warnings(found: dict[str, object]) -> list[str]:
+    """In Docker's words, for what Docker says it of; doctor says why, and what helps."""
+    named = (
+        ("MemoryLimit", "memory limit"), ("SwapLimit", "swap limit"), ("CpuCfsQuota", "cpu cfs quota"),
+        ("CpuCfsPeriod", "cpu cfs period"), ("CPUShares", "cpu shares"), ("CPUSet", "cpuset"),
+        ("PidsLimit", "pids limit"),
+    )  # fmt: skip
+    return [f"No {what} support" for field, what in named if not found[field]]
 
 
 def _system() -> str:
