@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 UNIT = "minirt-containers.service"
-CONTROLLERS = ("cpu", "cpuset", "hugetlb", "io", "memory", "pids")
-"""What is enabled wherever it can be: for limits, and so that statistics are there without any."""
+CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
+"""What is enabled wherever it can be: for limits, and so that statistics are there without any. Others when needed."""
 _IDLE = "idle"
 _SYSTEMD = "/run/systemd/system"  # sd_booted(3)
 _NOT_SYSTEMDS = frozenset(("hugetlb",))  # systemd 252 knows no such controller, so it hands none on
@@ -72,7 +72,7 @@ def prepare(parent: str, needed: Mapping[str, str]) -> None:
     if by_systemd():
         _withdraw(home())
     for level in _levels(parent):
-        _enable(level)
+        _enable(level, (*CONTROLLERS, *needed))
     have = set(tree.read(parent, "cgroup.subtree_control").split())
     for controller, pointer in needed.items():
         if controller not in have:
@@ -100,11 +100,11 @@ def _levels(parent: str) -> list[str]:
     return levels
 
 
-def _enable(level: str) -> None:
+def _enable(level: str, wanted: tuple[str, ...]) -> None:
     """One write for each controller that is not handed on yet: one that cannot be does not stop the others."""
     have = tree.read(level, "cgroup.subtree_control").split()
     for controller in tree.read(level, "cgroup.controllers").split():
-        if controller in CONTROLLERS and controller not in have:
+        if controller in wanted and controller not in have:
             try:
                 tree.write(level, "cgroup.subtree_control", f"+{controller}")
             except OSError as error:

@@ -14,15 +14,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
-from minirt.cgroup import owners, tree
+from minirt.cgroup import home, owners, tree
 from minirt.engine import doctor_network
 from minirt.engine.finding import FAIL, OK, WARN, Finding
 from minirt.engine.paths import Roots
 from minirt.errors import HostError, MinirtError
 from minirt.model import capabilities
-from minirt.plan import rootfs
+from minirt.plan import devices_program, rootfs
 from minirt.plan.facts import Host
-from minirt.plan.step import CWD, HOST, Fd, Flags, Plan, Step
+from minirt.plan.step import CWD, HOST, Blob, Fd, Flags, Plan, Step
 
 __all__ = ["FAIL", "OK", "WARN", "Finding", "attempt", "can_run", "examine", "release"]
 FLOOR = (5, 14)
@@ -192,6 +192,7 @@ def _cgroups(roots: Roots) -> Iterator[Finding]:
         yield Finding("cgroup v2", FAIL, error.message, error.remedy)
         return
     yield _cgroup_tree(mount)
+    yield _device_rules()
     for name, owner in owners.owners().items():
         if name in CONTROLLERS:
             yield _controller(name, owner)
@@ -200,7 +201,11 @@ def _cgroups(roots: Roots) -> Iterator[Finding]:
 def _controller(name: str, owner: owners.Owner) -> Finding:
     """Who has a controller, and the boot option that gives it to the v2 tree."""
     if owner.kind == owners.V2:
-        return Finding(f"cgroup {name}", OK, "owned by the v2 tree")
+        place = home.home()
+        if name in home.available(place):
+            return Finding(f"cgroup {name}", OK, "owned by the v2 tree")
+        told = home.missing(name, "a limit", place)
+        return Finding(f"cgroup {name}", WARN, f"owned by the v2 tree, not handed on to {place}", told.remedy)
     what = {
         owners.V1: f"owned by the v1 hierarchy{' at ' + owner.mount if owner.mount else ''}",
         owners.DISABLED: "disabled by this boot",
@@ -217,7 +222,7 @@ def _cgroup_tree(mount: str) -> Finding:
     """Makes a cgroup, looks for what minirt uses in it, removes it."""
     name = f"doctor-{os.getpid()}"
     try:
-        path = tree.create(f"{mount}/{tree.PARENT}", name)
+        path = home.create(home.home(mount), name, {})
     except (OSError, MinirtError) as error:
         return Finding("cgroup v2", FAIL, f"{mount}: cannot make a cgroup: {error}", "mount it writable")
     try:
@@ -226,7 +231,17 @@ def _cgroup_tree(mount: str) -> Finding:
         tree.remove(path)
     if missing:
         return Finding("cgroup v2", FAIL, f"{mount}: no {', '.join(missing)}", KERNEL_REMEDY)
-    return Finding("cgroup v2", OK, f"mounted at {mount}, groups, freezes and kills")
+    owner = f"; containers below {home.home(mount)}, which systemd delegates" if home.by_systemd() else ""
+    return Finding("cgroup v2", OK, f"mounted at {mount}, groups, freezes and kills{owner}")
+
+
+def _device_rules() -> Finding:
+    """An eBPF program that allows nothing, loaded and let go."""
+    code = Blob(devices_program.program([]), "no device")
+    kind = Flags("BPF_CGROUP_DEVICE")
+    step = _host("bpf_prog_load", Flags("BPF_PROG_TYPE_CGROUP_DEVICE"), kind, code, out="devices")
+    remedy = "a kernel with CONFIG_CGROUP_BPF, and CAP_BPF or CAP_SYS_ADMIN; --device and CAP_MKNOD are refused without"
+    return _probe("device rules", (step,), WARN, remedy)
 
 
 def _overlay(roots: Roots) -> Iterator[Finding]:

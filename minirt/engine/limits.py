@@ -109,7 +109,7 @@ def parent(text: str) -> None:
 
 def _is_file(name: str) -> bool:
     """cgroup-v2.rst, "Avoid Name Collisions": what begins with a controller's name and a dot, or cgroup's."""
-    return name.partition(".")[0] in (*home.CONTROLLERS, "cgroup", "rdma", "misc", "irq") and "." in name
+    return name.partition(".")[0] in (*home.CONTROLLERS, "cgroup", "hugetlb", "rdma", "misc", "irq") and "." in name
 
 
 def processors(cpu: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import invariants
 import runner
-from minirt.cgroup import owners, tree
+from minirt.cgroup import home, owners, tree
 from minirt.engine import doctor
 from minirt.engine.paths import Roots
 from minirt.errors import HostError
@@ -52,9 +52,9 @@ def test_leaves_nothing(roots: Roots, short_dir: Path) -> None:
     doctor.examine(roots)
     assert Path("/proc/self/mountinfo").read_text() == table
     assert list(short_dir.iterdir()) == []
-    mount = invariants.cgroup_mount()
-    assert mount is not None
-    assert not list(mount.glob(f"minirt/doctor-{os.getpid()}"))
+    home = invariants.cgroup_home()
+    assert home is not None
+    assert not list(home.glob(f"doctor-{os.getpid()}"))
 
 
 def test_a_controller_that_v1_owns(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +65,20 @@ def test_a_controller_that_v1_owns(roots: Roots, monkeypatch: pytest.MonkeyPatch
     assert "/sys/fs/cgroup/memory" in finding.what
     assert "cgroup_no_v1=memory" in finding.remedy
     assert "systemd.unified_cgroup_hierarchy=1" in finding.remedy
+
+
+def test_a_controller_that_is_not_handed_on(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owners, "owners", lambda: {"memory": owners.Owner(owners.V2)})
+    monkeypatch.setattr(home, "available", lambda _: frozenset())
+    told = HostError("", "echo +memory >cgroup.subtree_control")
+    monkeypatch.setattr(home, "missing", lambda *_: told)
+    finding = by_name(doctor.examine(roots))["cgroup memory"]
+    assert finding.status == doctor.WARN and "not handed on to" in finding.what
+    assert finding.remedy == told.remedy
+
+
+def test_device_rules_are_tried(roots: Roots) -> None:
+    assert by_name(doctor.examine(roots))["device rules"].status == doctor.OK
 
 
 def test_a_host_without_cgroup_v2(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
