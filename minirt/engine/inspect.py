@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def inspect(engine: Engine, ref: str) -> dict[str, Any]:
     """Raises NotFound. A container whose config.json is damaged is shown without what stands there."""
     row = engine.find(ref)
-    seen = reconcile.look(engine, row)
+    seen = reconcile.look_ahead(engine, row)
     record = store.record(row)
     path = engine.roots.container(row.id)
     try:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from minirt.engine.store import Engine
 
 SIGKILL = 9
+GONE_S = 1.0  # for a killed process to be gone
 
 # What csrc/launcher.c gives the interpreter, with one place more: the cffi runtime may lie elsewhere in development.
 _PROGRAM = (
@@ -81,5 +82,5 @@ def is_ours(run_dir: str) -> bool:
 def call_off(run_dir: str) -> None:
     """End who waits, unless that is this process. The caller holds the container's lock, or the container is gone."""
     pid, ticks = waiter(run_dir)
-    if pid and pid != os.getpid():
-        process.send(pid, ticks, SIGKILL)
+    if pid and pid != os.getpid() and process.send(pid, ticks, SIGKILL):
+        process.wait(pid, ticks, GONE_S)

@@ -45,7 +45,8 @@ class Listed:
 
 def ps(engine: Engine, all: bool = False) -> list[Listed]:
     """Newest first; without `all` only what runs or is paused."""
-    found, stale = [], []
+    found: list[tuple[Row, reconcile.Seen]] = []
+    gone: set[str] = set()
     database = engine.database
     running, holders = _listing(engine.roots.state), network_db.holders(database)
     for row in database.all():
@@ -55,10 +56,13 @@ def ps(engine: Engine, all: bool = False) -> list[Listed]:
             seen = reconcile.look(engine, row)
         leaves = row.id in holders and seen.status not in lifecycle.ALIVE
         if seen.stale or leaves or row.status == lifecycle.REMOVING:
-            stale.append((row, seen))
+            settled = _settled(engine, row, seen)
+            if settled is None:
+                gone.add(row.id)
+                continue
+            seen = settled
         if seen.born and (all or seen.status in (*lifecycle.ALIVE, lifecycle.RESTARTING)):
             found.append((row, seen))
-    gone = {row.id for row, seen in stale if _settled(engine, row, seen)}
     gone |= _swept(engine)
     listed = [Listed(row, seen) for row, seen in found if row.id not in gone]
     _add_ports(engine, {one.id: one for one in listed if one.status in lifecycle.ALIVE})
@@ -83,14 +87,15 @@ def _listing(directory: str) -> set[str]:
         return set()
 
 
-def _settled(engine: Engine, row: Row, seen: reconcile.Seen) -> bool:
-    """Bring one container in order, if that is quick. True: it is gone."""
+def _settled(engine: Engine, row: Row, seen: reconcile.Seen) -> reconcile.Seen | None:
+    """Bring one container in order, if that is quick; what it is then. None: it is gone."""
     if seen.status == lifecycle.REMOVING and seen.state is not None and seen.state.alive():
-        return False  # whoever removes it has waited for it in vain already
+        return seen  # whoever removes it has waited for it in vain already
     try:
-        return reconcile.settle_if_free(engine, row) is None
+        current = reconcile.settle_if_free(engine, row)
     except (HostError, StoreError):
-        return False  # it is listed as it is; rm -f will say what is wrong
+        return seen  # it is listed as it is; rm -f will say what is wrong
+    return reconcile.look_ahead(engine, current) if current is not None else None
 
 
 def _swept(engine: Engine) -> set[str]:

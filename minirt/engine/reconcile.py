@@ -88,6 +88,16 @@ def look(engine: Engine, row: Row) -> Seen:
     return seen
 
 
+def look_ahead(engine: Engine, row: Row) -> Seen:
+    """As `look`, for who shows it: what has ended this moment, and will be restarting once it is settled, is so."""
+    from minirt.engine import restarting
+
+    seen = look(engine, row)
+    if seen.status == lifecycle.EXITED and seen.stale and restarting.decide(engine, row, seen):
+        seen.status = lifecycle.RESTARTING
+    return seen
+
+
 def _status(engine: Engine, row: Row, state: states.State) -> str:
     """run/state is there: running, paused or exited."""
     if state.status() not in (states.RUNNING, states.ENDING):
