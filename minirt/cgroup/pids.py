@@ -11,6 +11,7 @@ import os
 from minirt.cgroup import tree
 
 NAME = "pids"
+CGROUPS = 1000  # that are looked at to count tasks
 
 
 class Pids:
@@ -28,7 +29,25 @@ def read(path: str) -> Pids | None:
     """Without the controller the tasks are counted, here and below. None where there is no such cgroup."""
     current = tree.optional(path, "pids.current")
     if current is None:
-        counted = [tree.optional(directory, "cgroup.threads") for directory, _, _ in os.walk(path)]
-        return Pids(sum(text.count("\n") for text in counted if text), None, 0) if counted else None
+        count = _count(path)
+        return None if count is None else Pids(count, None, 0)
     events = tree.numbers(tree.optional(path, "pids.events") or "")
     return Pids(int(current), tree.limit(tree.optional(path, "pids.max")), events.get("max", 0))
+
+
+def _count(path: str) -> int | None:
+    """A container that may make cgroups can make any number of them, to any depth: so many are looked at."""
+    if not os.path.isdir(path):
+        return None
+    count, left = 0, [path]
+    for _ in range(CGROUPS):
+        if not left:
+            break
+        directory = left.pop()
+        count += (tree.optional(directory, "cgroup.threads") or "").count("\n")
+        try:
+            with os.scandir(directory) as entries:
+                left += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            continue  # removed meanwhile, or its name has become too long
+    return count

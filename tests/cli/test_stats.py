@@ -83,6 +83,16 @@ def test_a_host_network_is_not_the_containers_traffic(minirt: Minirt) -> None:
     assert shown(minirt)["open"]["NetIO"] == "--"
 
 
+def test_traffic(networked: Minirt) -> None:
+    """Both ways, also through somebody else's network."""
+    networked.ok("run", "-d", "--name", "web", "localhost/busybox", "sleep", "1000")
+    networked.ok("run", "-d", "--name", "guest", "--network", "container:web", "localhost/busybox", "sleep", "1000")
+    networked("exec", "web", "wget", "-q", "-T", "2", "http://172.17.0.1:1/")  # a segment, and its refusal
+    found = shown(networked)
+    assert "0B" not in found["web"]["NetIO"].split(" / ")
+    assert found["guest"]["NetIO"] == found["web"]["NetIO"]
+
+
 def test_paused_one_uses_nothing(two: Minirt) -> None:
     two.ok("pause", "busy")
     assert shown(two)["busy"]["CPUPerc"] == "0.00%"
