@@ -4,7 +4,7 @@
 Fixtures: `attacker` (attacker.c, built once, also at /bin/attacker of the test's root filesystem), `victim` (a
 directory tree of the host that must stay as it is; see victim.py).
 
-Rows left out because minirt does not have what they attack: RUN-10's device allow-list by eBPF, RUN-20 (user
+Rows left out because minirt does not have what they attack: RUN-20 (user
 namespaces), ROOT-17 (volume subpath), ROOT-19 (one implementation, openat2; without it minirt refuses to start,
 tests/doctor), SELinux and AppArmor labels. ROOT-13 and ROOT-15 are in tests/engine/test_verbs.py; ROOT-22 is the
 races here and tests/runtime/test_rollback.py.

@@ -171,6 +171,15 @@ def test_run_10_devices_cannot_be_made(minirt: runner.Minirt) -> None:
     assert control.out == "0", "the control: where the capability is"
 
 
+def test_run_10_with_the_capability_they_can_be_made_and_not_opened(minirt: runner.Minirt) -> None:
+    """RUN-10: the program on the cgroup answers EPERM, for exec as well; tests/cgroup/test_device_rules.py has more."""
+    script = "; ".join(
+        f"mknod /{name} {kind} {major} {minor}; probe open /{name} r" for name, (kind, major, minor) in DEVICES.items()
+    )
+    result = shell(minirt, script, "--cap-add", "MKNOD", "--cap-add", "SYS_RAWIO", "--cap-add", "SYSLOG")
+    assert result.lines == ["EPERM", "EPERM", "EPERM", "0"], repr(result)
+
+
 @pytest.mark.parametrize("form", ["directory", "overlay", "volume"])
 def test_run_11_devices_of_the_image_cannot_be_opened(minirt: runner.Minirt, rootfs: Path, form: str) -> None:
     """RUN-10, RUN-11, IMG-11: nodes that an image or a neighbour brings; and a mount is not remounted with them."""
