@@ -76,11 +76,11 @@ class Reader:
     def __init__(self, path: str, history: bool) -> None:
         self._path = path
         self._files: list[_File] = []  # at most two, the older first
-        present, older = _open(path), _open(f"{path}.1") if history else -1
+        present, older = _open(path), _open(f"{path}.1")
         for descriptor in (older, present):
             self._add(descriptor)
-        if not history and self._files:
-            os.lseek(self._files[0].fd, 0, os.SEEK_END)
+        for file in () if history else self._files:
+            os.lseek(file.fd, 0, os.SEEK_END)
 
     def close(self) -> None:
         while self._files:
@@ -92,18 +92,20 @@ class Reader:
             for file in tuple(self._files):
                 yield from file.events()
             if not self._advance():
-                return
+                break
+        for file in [file for file in self._files if os.fstat(file.fd).st_nlink == 0]:
+            self._files.remove(file)  # somebody has removed it: open it would keep the directory from going
+            os.close(file.fd)
 
     def _advance(self) -> bool:
-        """Whether there is a younger file than ours; it is opened then. Where two are, the older of them as well."""
+        """Whether there is a younger file than ours; it is opened then. Where there are two, both are."""
         try:
             there = _identity(os.stat(self._path, follow_symlinks=False))
         except FileNotFoundError:
             return False
         if any(file.identity == there for file in self._files):
             return False
-        if self._files:
-            self._add(_open(f"{self._path}.1"))
+        self._add(_open(f"{self._path}.1"))
         self._add(_open(self._path))
         return True
 

@@ -18,7 +18,7 @@ else:
     import _signal  # `signal` makes enumerations: importing enum costs 4 ms
 
 LIMIT_BYTES: int = lib.MRT_EVENTS_LIMIT
-_MODIFIED: int = lib.IN_MODIFY
+_CHANGED: int = lib.IN_MODIFY | lib.IN_DELETE
 _GONE: int = lib.IN_DELETE_SELF | lib.IN_MOVE_SELF
 _HEAD_BYTES = 16  # struct inotify_event without its name
 _MOST_BYTES = 65536
@@ -32,7 +32,7 @@ def append(path: str, lines: bytes, limit_bytes: int = LIMIT_BYTES) -> None:
 
 
 class Watch:
-    """Wakes when a file in the directory is written to; a context manager. A signal that has a handler in Python ends
+    """Wakes when a file in the directory is written to or removed; a context manager. A signal that has a handler in Python ends
     a wait as well, even one that comes just before it (signal.set_wakeup_fd)."""
 
     __slots__ = ("_before", "_fd", "_poll", "_wakers")
@@ -42,7 +42,7 @@ class Watch:
         self._fd = lib.inotify_init1(lib.IN_CLOEXEC | lib.IN_NONBLOCK)
         if self._fd < 0:
             raise OSError(ffi.errno, os.strerror(ffi.errno), "inotify_init1")
-        if lib.inotify_add_watch(self._fd, os.fsencode(directory), _MODIFIED | _GONE) < 0:
+        if lib.inotify_add_watch(self._fd, os.fsencode(directory), _CHANGED | _GONE) < 0:
             errno = ffi.errno
             os.close(self._fd)
             raise OSError(errno, os.strerror(errno), directory)
@@ -61,7 +61,8 @@ class Watch:
             os.close(descriptor)
 
     def wait(self, timeout_s: float | None) -> bool:
-        """Wait until something was written since the last wait, or for so long. False: the directory is gone."""
+        """Wait until something has changed since the last wait, or for so long. False: the directory is gone. The kernel
+        says so once nobody has a file of it open."""
         self._poll.poll(None if timeout_s is None else max(0.0, min(timeout_s, LONGEST_WAIT_S)) * 1000)
         there = True
         for descriptor in (self._wakers[0], self._fd):
