@@ -191,6 +191,7 @@ def discard(engine: Engine, row: Row, volumes: bool = True) -> None:
     clear_run(engine, row.id)
     for name in orphaned:
         erase.tree(f"{engine.roots.volumes}/{name}")
+        events.add(engine, events.VOLUME, "destroy", name, {"driver": "local"})
     erase.tree(engine.roots.container(row.id))
     events.of_container(engine, row, "destroy")
 
