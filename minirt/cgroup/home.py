@@ -13,7 +13,7 @@ that has no processes of its own. Must not import kernel or plan.
 from __future__ import annotations
 
 import os
-from errno import EBUSY, ENOENT, ESRCH
+from errno import EBUSY, ENODEV, ENOENT, ESRCH
 
 from minirt.cgroup import tree
 from minirt.errors import HostError
@@ -55,7 +55,8 @@ def create(parent: str, name: str, needed: Mapping[str, str]) -> str:
         except FileNotFoundError:
             continue  # the last container's end removes an empty parent
         except OSError as error:
-            raise tree.cannot_create(path, error) from error
+            if error.errno != ENODEV:
+                raise tree.cannot_create(path, error) from error
     raise HostError(f'cannot create the cgroup "{path}": its parent keeps vanishing')
 
 
