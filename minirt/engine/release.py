@@ -89,7 +89,7 @@ def drop_elements(engine: Engine, left: Sequence[Endpoint], ports: Sequence[Port
     table, guarded = firewall.table_name(engine.roots.root), [one for one in left if one.veth]
     try:
         made = carry_out(publish.give(table, guarded, ports, at_once=True))
-    except StepFailed:  # flushed, or a killed command was half done: one by one, what is there
+    except StepFailed:  # flushed, or a killed command was half done: what is there
         made = carry_out(publish.give(table, guarded, ports))
     engine.deleting += made.values()
     if len(engine.deleting) >= MOST_SOCKETS:

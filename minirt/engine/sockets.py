@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 NAMES_PORT = 53
 LOOPBACK6 = "0" * 31 + "1"
+LOOPBACKS = {"": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("::1",)}  # of those for every address
 
 
 class PortTaken(Exception):
@@ -79,7 +80,7 @@ def take(engine: Engine, endpoints: Sequence[Endpoint], ports: Sequence[Port]) -
 def places_of(engine: Engine, port: Port) -> list[Port]:
     """What is bound for a port: itself, or the loopback addresses. PortTaken for port 53 where another than minirt's
     resolvers has it."""
-    if port.host_address or port.host_port != NAMES_PORT:
+    if port.host_address not in LOOPBACKS or port.host_port != NAMES_PORT:
         return [port]
     from minirt.network import port_owner
 
@@ -89,7 +90,8 @@ def places_of(engine: Engine, port: Port) -> list[Port]:
         raise PortTaken(port, who)
     return [
         Port(port.protocol, address, port.host_port, port.container_port, port.target4, port.target6)
-        for address in (("127.0.0.1", "::1") if _has_loopback6() else ("127.0.0.1",))
+        for address in LOOPBACKS[port.host_address]
+        if address != "::1" or _has_loopback6()
     ]
 
 

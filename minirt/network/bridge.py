@@ -105,19 +105,33 @@ def ensure(network: Network, whole: bool = False) -> int:
 
 
 def remove(network: Network) -> None:
-    """Take the bridge away, if it is ours. That it is gone already is fine, also when it went this moment."""
-    found = find(network.interface)
-    if network.driver == MACVLAN or found is None or not _is_ours(network, found):
+    """Take the bridge away, if it is ours, also one that somebody renamed. That it is gone already is fine, also when
+    it went this moment."""
+    if network.driver == MACVLAN:
         return
+    found = find(network.interface)
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 
     with IPRoute() as route:
-        try:
-            route.link("del", index=found.index)
-        except NetlinkError as error:
-            if error.code != ENODEV:
-                raise HostError(f"cannot remove the bridge {network.interface}: {error.args[-1]}") from error
+        ours = [index for index, _ in _known(route, network)]
+        if found is not None and _is_ours(network, found):
+            ours.append(found.index)
+        for index in set(ours):
+            try:
+                route.link("del", index=index)
+            except NetlinkError as error:
+                if error.code != ENODEV:
+                    raise HostError(f"cannot remove the bridge {network.interface}: {error.args[-1]}") from error
+
+
+def _known(route: Any, network: Network) -> list[tuple[int, str]]:
+    """(number, name) of every bridge with this network's alias, whatever it is called."""
+    return [
+        (message["index"], message.get_attr("IFLA_IFNAME"))
+        for message in route.get_links()
+        if message.get_attr("IFLA_IFALIAS") == alias(network)
+    ]
 
 
 def _is_ours(network: Network, found: Found) -> bool:
@@ -220,9 +234,8 @@ def _add_addresses(route: Any, network: Network, index: int) -> None:
 
 def _refuse_renamed(route: Any, network: Network) -> None:
     """Somebody gave our bridge another name: a second one with its addresses would take its packets away."""
-    for message in route.get_links():
-        name = message.get_attr("IFLA_IFNAME")
-        if message.get_attr("IFLA_IFALIAS") == alias(network) and name != network.interface:
+    for _, name in _known(route, network):
+        if name != network.interface:
             raise Conflict(
                 f'the bridge of network {network.name} was renamed from "{network.interface}" to "{name}"',
                 f"give it its name back: ip link set {name} down; ip link set {name} name {network.interface}",

@@ -32,7 +32,7 @@ HINTS: dict[tuple[str, str], Hint] = {
     ("", "EPERM"): _PRIVILEGE,
     ("", "ENOSYS"): _TOO_NEW,
     ("", "ENOMEM"): Hint("the kernel has no memory left", "free -m; look at the cgroup that minirt runs in"),
-    ("", "EMFILE"): Hint("the caller's limit of open files is too low for this many mounts", "ulimit -n"),
+    ("", "EMFILE"): Hint("the caller's limit of open files is too low for this many mounts or ports", "ulimit -n"),
     ("", "ENFILE"): Hint("the host has reached its limit of open files", "sysctl fs.file-nr"),
     ("", "ENOSPC"): _SPACE,
     ("", "EDQUOT"): Hint("a quota is used up", "quota"),

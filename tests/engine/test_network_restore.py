@@ -84,16 +84,17 @@ def test_reboot(warm: runner.Minirt, options: list[str]) -> None:
     warm.fails("start", "one", code=1, says="by container two")
 
 
+@pytest.mark.parametrize("where", ["", "0.0.0.0:"])
 @pytest.mark.parametrize("order", ["resolver first", "port first"])
 def test_port_53_beside_a_resolver(
-    warm: runner.Minirt, start: Callable[..., boxes.Box], options: list[str], order: str
+    warm: runner.Minirt, start: Callable[..., boxes.Box], options: list[str], order: str, where: str
 ) -> None:
     """A user network's resolver has port 53 of its gateway; a container publishes port 53 of the host all the same."""
     warm.ok("network", "create", "--subnet", "10.9.0.0/24", "front")
     resolved = ("run", "-d", "--name", "one", "--network", "front", *options, "sleep", "100")
     if order == "resolver first":
         warm.ok(*resolved)
-    start("dns", "-p", "53:53/udp", ports=(53,))
+    start("dns", "-p", f"{where}53:53/udp", ports=(53,))
     if order == "port first":
         warm.ok(*resolved)
     for host in ("127.0.0.1", "172.17.0.1"):

@@ -202,6 +202,18 @@ def test_removing(here: namespaces.Namespace) -> None:
     assert everything() == before
 
 
+def test_a_renamed_one_goes_with_its_network(here: namespaces.Namespace) -> None:
+    """Left behind, it would keep the subnet, and nobody would know whose it was."""
+    net, before = rooms.network(), everything()
+    bridge.ensure(net)
+    worlds.ip(f"link set {net.interface} down", f"link set {net.interface} name other0", "link set other0 up")
+    worlds.ip(f"link add {net.interface} type bridge")  # somebody else's by now
+    bridge.remove(net)
+    assert bridge.taken(net.interface), "that one is left alone"
+    worlds.ip(f"link del {net.interface}")
+    assert everything() == before
+
+
 def test_a_macvlan_network_has_no_bridge(here: namespaces.Namespace) -> None:
     worlds.ip("link add eth7 type bridge")
     net = Network("ab" * 32, "lan", MACVLAN, "eth7", subnet4="192.0.2.0/24")
