@@ -223,18 +223,55 @@ def _kill_process(pid: int) -> None:
 
 def processes(path: str) -> list[int]:
     """The processes in the cgroup and in all below it, as pids of our own pid namespace (those of none are 0: left
-    out). Empty where there is no cgroup."""
+    out). Empty where there is no cgroup. Walks as `remove` does: a container chooses depth and names."""
     found: list[int] = []
-    for directory, below, _ in os.walk(path):
-        below.sort()
-        try:
-            text = read(directory, "cgroup.procs")
-        except OSError as error:
-            if error.errno in _GONE or error.errno == EOPNOTSUPP:
+    try:
+        here = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return found
+    below: list[list[str]] = []  # on each level of the way down: the children that are still to be looked at
+    try:
+        found += _members(here)
+        below.append(_children(here))
+        while below:
+            if not below[-1]:
+                below.pop()
+                here = _move(here, "..") if below else here
                 continue
-            raise
-        found += [pid for pid in map(int, text.split()) if pid]
+            try:
+                here = _move(here, below[-1].pop())
+            except FileNotFoundError:
+                continue
+            found += _members(here)
+            below.append(_children(here))
+    except FileNotFoundError:
+        pass  # the way back is gone as well: the container has ended
+    finally:
+        os.close(here)
     return found
+
+
+def _children(directory: int) -> list[str]:
+    """The last one first."""
+    with os.scandir(directory) as entries:
+        return sorted((entry.name for entry in entries if entry.is_dir(follow_symlinks=False)), reverse=True)
+
+
+def _members(directory: int) -> list[int]:
+    """What cgroup.procs lists; nothing where the cgroup is gone, or threaded."""
+    try:
+        file = os.open("cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            parts = []
+            while part := os.read(file, 65536):
+                parts.append(part)
+        finally:
+            os.close(file)
+    except OSError as error:
+        if error.errno in (*_GONE, EOPNOTSUPP):
+            return []
+        raise
+    return [pid for pid in map(int, b"".join(parts).split()) if pid]
 
 
 def populated(path: str) -> bool:

@@ -253,8 +253,10 @@ def _linux(options: RunOptions, host: Host, place: Place, modes: dict[str, str])
 def _resources(options: RunOptions, place: Place) -> dict[str, Any]:
     """What was asked for, a limit of processes, and all devices refused but the usual ones."""
     found = dict(place.resources)
-    if "pids" not in found and "pids" in place.controllers:
-        found["pids"] = {"limit": defaults.PIDS_LIMIT}
+    if "pids" in place.controllers:
+        found.setdefault("pids", {"limit": defaults.PIDS_LIMIT})
+    elif found.get("pids") == {"limit": -1}:
+        del found["pids"]  # nobody limits them anyway
     allowed = found.pop("devices", [])
     if not options.privileged:
         found["devices"] = [{"allow": False, "access": "rwm"}, *allowed]

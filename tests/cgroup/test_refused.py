@@ -78,6 +78,11 @@ def test_no_limit_at_all(minirt: runner.Minirt, options: tuple[str, ...], says: 
     assert left(minirt) == []
 
 
+@pytest.mark.parametrize("none", ["-1", "0"])
+def test_no_limit_of_tasks_can_be_had_everywhere(minirt: runner.Minirt, none: str) -> None:
+    minirt.ok("run", "--rm", "--pids-limit", none, "localhost/busybox", "true")
+
+
 def test_cgroup_parent(minirt: runner.Minirt) -> None:
     """Below where all containers are, and the verbs find it there."""
     home = invariants.cgroup_home()

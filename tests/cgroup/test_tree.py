@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -156,3 +157,21 @@ def test_no_v2_tree_is_said_with_its_remedy(tmp_path: os.PathLike[str]) -> None:
     with pytest.raises(HostError, match="no cgroup v2 hierarchy is mounted") as raised:
         tree.mount_point(file)
     assert "unified_cgroup_hierarchy" in raised.value.remedy
+
+
+def test_processes_are_found_however_deep_they_are(tmp_path: Path) -> None:
+    """Deeper than Python recurses, with a longer path than the kernel takes; on plain directories."""
+    names = [str(number).zfill(200) for number in range(1200)]
+    here = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    for number, name in enumerate(names):
+        os.mkdir(name, dir_fd=here)
+        there = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
+        os.close(here)
+        here = there
+        if number % 100 == 0:
+            with open(os.open("cgroup.procs", os.O_WRONLY | os.O_CREAT, dir_fd=here), "w") as file:
+                file.write(f"{number + 1}\n0\n")
+    os.close(here)
+    assert tree.processes(str(tmp_path)) == list(range(1, 1200, 100))
+    subprocess.run(["rm", "-rf", str(tmp_path / names[0])], check=True)
+    assert tree.processes(str(tmp_path / "gone")) == []
