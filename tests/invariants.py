@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+MONITOR = "minirt:monitor\n"
 GRACE_S = 3.0
 """How long a monitor that was just told to go may take to go."""
 
@@ -71,6 +72,16 @@ def _descriptors(process: Path) -> list[str]:
     except OSError:
         pass
     return found
+
+
+def descriptors(pid: int) -> list[str]:
+    """What a process holds open."""
+    return _descriptors(Path("/proc", str(pid)))
+
+
+def monitors() -> list[int]:
+    """All of the machine's, whoever's containers they keep."""
+    return [int(process.name) for process in Path("/proc").glob("[0-9]*") if _text(process / "comm") == MONITOR]
 
 
 def children() -> list[str]:

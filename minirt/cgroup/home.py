@@ -45,6 +45,7 @@ def create(parent: str, name: str, needed: Mapping[str, str]) -> str:
     what asks for it ("/linux/resources/memory"). FileExistsError if it is there; HostError: it cannot be made, or a
     needed controller cannot be had."""
     path = f"{parent}/{name}"
+    last = OSError(ENOENT, "")
     for _ in range(100):
         try:
             prepare(parent, needed)
@@ -52,12 +53,11 @@ def create(parent: str, name: str, needed: Mapping[str, str]) -> str:
             return path
         except FileExistsError:
             raise
-        except FileNotFoundError:
-            continue  # the last container's end removes an empty parent
         except OSError as error:
-            if error.errno != ENODEV:
+            if error.errno not in (ENOENT, ENODEV):  # those: the last container's end has removed an empty parent
                 raise tree.cannot_create(path, error) from error
-    raise HostError(f'cannot create the cgroup "{path}": its parent keeps vanishing')
+            last = error
+    raise tree.cannot_create(path, last)
 
 
 def prepare(parent: str, needed: Mapping[str, str]) -> None:
@@ -151,10 +151,6 @@ def _make(parent: str) -> None:
         os.makedirs(parent, 0o755, exist_ok=True)
     except FileExistsError:
         pass
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise tree.cannot_create(parent, error) from error
 
 
 def _start_unit() -> None:

@@ -43,15 +43,15 @@ def settle(options: RunOptions) -> Limits:
     """Raises InvalidValue for what is malformed or more than there is, HostError for what this host cannot keep."""
     found = resource_flags.resources(options)
     parent(options.cgroup_parent)
-    controllers(options)
-    processors(found.get("cpu") or {})
-    swap(found.get("memory") or {}, bool(options.memory_swap))
     sizes = hugetlb.sizes() if "hugepageLimits" in found else ()
     for one in found.get("hugepageLimits", ()):
         if one["pageSize"] not in sizes:
             raise InvalidValue(
                 f"this kernel has no huge pages of {one['pageSize']}", f"it has {' '.join(sizes) or 'none'}"
             )
+    controllers(options)
+    processors(found.get("cpu") or {})
+    swap(found.get("memory") or {}, bool(options.memory_swap))
     _disks(options, found)
     nodes, rules = _devices(options)
     if rules:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import invariants
 from runner import Minirt, eventually
 
 BUSYBOX = "localhost/busybox"
@@ -87,10 +88,6 @@ def test_res_09_sixty_runs_at_once(minirt: Minirt) -> None:
     assert minirt.ok("ps", "-aq") == ""
 
 
-def descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
 def memory_kib(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("VmRSS:")))
@@ -99,32 +96,17 @@ def memory_kib(pid: int) -> int:
 def test_res_11_many_execs(minirt: Minirt) -> None:
     """RES-11: the container's monitor is not in their way and grows by none of them; no zombie stays."""
     identity = minirt.ok("run", "-d", "--name", "busy", BUSYBOX, "sleep", "1000")
-    monitor = next(
-        int(process.name)
-        for process in Path("/proc").glob("[0-9]*")
-        if (process / "comm").read_text() == "minirt:monitor\n" and identity in str(runner_links(process))
-    )
+    (monitor,) = (pid for pid in invariants.monitors() if identity in str(invariants.descriptors(pid)))
     for _ in range(5):
         minirt.ok("exec", "busy", "true")
-    before = (descriptors(monitor), memory_kib(monitor), sorted(os.listdir(minirt.state / identity)))
+    before = (len(invariants.descriptors(monitor)), memory_kib(monitor), sorted(os.listdir(minirt.state / identity)))
     for _ in range(60):
         minirt.ok("exec", "busy", "true")
-    after = (descriptors(monitor), memory_kib(monitor), sorted(os.listdir(minirt.state / identity)))
+    after = (len(invariants.descriptors(monitor)), memory_kib(monitor), sorted(os.listdir(minirt.state / identity)))
     assert after[0] == before[0] and after[2] == before[2] and after[1] <= before[1] + 256
     assert minirt.ok("exec", "busy", "sh", "-c", "ls -d /proc/[0-9]*").split()[1:2] != []
     states = minirt.ok("exec", "busy", "sh", "-c", "cat /proc/[0-9]*/stat")
     assert not [line for line in states.splitlines() if line.rpartition(")")[2].split()[:1] == ["Z"]]
-
-
-def runner_links(process: Path) -> list[str]:
-    """What a process holds open."""
-    found = []
-    for link in (process / "fd").iterdir():
-        try:
-            found.append(os.readlink(link))
-        except FileNotFoundError:
-            continue
-    return found
 
 
 @pytest.mark.parametrize(
