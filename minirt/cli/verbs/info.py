@@ -12,7 +12,7 @@ from minirt.cli.output import safe
 from minirt.cli.parse import STRING, Command, Option, Parsed
 from minirt.cli.session import Session
 from minirt.cli.verbs import version
-from minirt.engine import networks
+from minirt.engine import networks, resource_flags
 from minirt.engine import ps as ps_
 from minirt.errors import HostError
 from minirt.image import find
@@ -107,7 +107,7 @@ def _limits(mount: str) -> dict[str, object]:
     cpu, swap = "cpu" in there, "memory" in there and memory.counts_swap(mount)
     return {
         "CgroupDriver": "systemd" if home.by_systemd() else "cgroupfs",
-        "CgroupControllers": " ".join(sorted(there.intersection(home.CONTROLLERS))) or "none",
+        "CgroupControllers": " ".join(sorted(there.intersection(resource_flags.CONTROLLERS))) or "none",
         "MemoryLimit": "memory" in there,
         "SwapLimit": swap,
         "CpuCfsPeriod": cpu,
