@@ -203,7 +203,9 @@ def test_networks_without_resolver(site: Site) -> None:
 def test_nothing_dear_is_imported() -> None:
     """It is on the way of a `run` on a user network."""
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import minirt.network.resolver"], capture_output=True, text=True
+        [sys.executable, "-P", "-X", "importtime", "-c", "import minirt.network.resolver"],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0
     names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
@@ -213,5 +215,5 @@ def test_nothing_dear_is_imported() -> None:
 
 def site_modules() -> set[str]:
     """What this interpreter loads before it does anything."""
-    done = subprocess.run([sys.executable, "-X", "importtime", "-c", ""], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-X", "importtime", "-c", ""], capture_output=True, text=True)
     return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
