@@ -69,9 +69,9 @@ mmdebstrap --quiet --mode=root --variant=minbase --include="$(echo $base "$@" | 
 # loads sector 1, which is where core.img is put; core.img knows ext4 and says at once what to boot.
 disk=$work/disk
 truncate -s ${size_gib}G "$disk"
-mke2fs -q -t ext4 -L minirt-box -E offset=$((first_sector * 512)) -d "$root" "$disk" \
-    $((size_gib * 1048576 - first_sector / 2))
 printf 'label: dos\nstart=%s, type=83, bootable\n' $first_sector | sfdisk --quiet "$disk"
+mke2fs -q -F -t ext4 -L minirt-box -E offset=$((first_sector * 512)) -d "$root" "$disk" \
+    $((size_gib * 1048576 - first_sector / 2))k
 cat >"$work/grub.cfg" <<END
 set root=(hd0,msdos1)
 linux /vmlinuz $kernel

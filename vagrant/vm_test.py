@@ -2,14 +2,15 @@
 """`make vm-test`: pytest inside a machine with pure cgroup v2 and systemd, in QEMU; exits with pytest's code.
 
 The machine's root is made once (vm_root.py), the tree comes as a disk (vm_disk.py), QEMU runs them (vm_machine.py).
-Where KVM works every kernel test is run; emulated, where Python takes 17 times as long, those for which the host
-matters (EMULATED). Words given after `--` are for pytest instead of that choice. build/vm/ gets junit.xml, and
-serial.log with what the kernel and systemd said if anything failed. Must not import minirt.
+Where KVM works every kernel test is run; emulated, where Python takes 17 times as long, those marked `vm` and the folders
+where the kind of host matters most. Words given after `--` are for pytest instead of that choice. build/vm/ gets
+junit.xml, and serial.log with what the kernel and systemd said if anything failed. Must not import minirt.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import signal
 import subprocess
@@ -26,7 +27,8 @@ FOLDER = vm_disk.TREE / "build" / "vm"
 ENDING_S = 90
 """What boot, results and end may take."""
 ALL = ("-m", "kernel", "tests")
-EMULATED = ("-m", "kernel and not slow or vm", "tests/cgroup", "tests/birth")
+EMULATED = ("tests/cgroup", "tests/birth", "tests/monitor")
+"""Folders that are run under emulation too, after what is marked `vm`."""
 
 COMMAND = """
 python=.venv/bin/python
@@ -77,7 +79,7 @@ def test(options: argparse.Namespace) -> int:
     python = [] if venv else [*shlex.split(options.python), *dependencies()]
     root = vm_root.ensure(options.packages.split(), python)
     kind = vm_machine.accelerator(root)
-    words = options.words or (ALL if kind == "kvm" else EMULATED)
+    words = options.words or (ALL if kind == "kvm" else emulated())
     seconds = int(options.minutes * 60)
     command = options.command or pytest_command(words, options.workers)
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -93,6 +95,16 @@ def test(options: argparse.Namespace) -> int:
     why = f"exit {code}" if code is not None else "no result" if ended else f"not done after {seconds} s"
     print(f"vm-test: {why}; what the machine said on its way: {serial}", file=sys.stderr)
     return code or 1
+
+
+def emulated() -> list[str]:
+    """What is run where the CPU is emulated. Files with tests marked `vm` are looked for as text: to collect all tests
+    would take minutes inside."""
+    tests = vm_disk.TREE / "tests"
+    marked = sorted(path for path in tests.rglob("test_*.py") if re.search(r"mark\.vm\b", path.read_text()))
+    files = [str(path.relative_to(vm_disk.TREE)) for path in marked]
+    apart = [name for name in files if not name.startswith(tuple(f"{folder}/" for folder in EMULATED))]
+    return ["-m", "vm or kernel and not slow", *apart, *EMULATED]
 
 
 def dependencies() -> list[str]:
