@@ -65,18 +65,27 @@ def connect(engine: Engine, ref: str, container: str, wanted: Wanted) -> None:
 
 
 def disconnect(engine: Engine, ref: str, container: str, force: bool = False) -> None:
-    """Raises NotFound, Conflict (it is not connected). force: also where the network, or the container, is gone but for
-    what is leased in their names."""
+    """Raises NotFound, Conflict (it is not connected). A network that is gone is left by the name that the container
+    knows it by, or nothing could start it again. force: also where its interface can't be reached."""
     if ref == network_flags.HOST:
         raise InvalidValue(HOST_MODE, "its network is the host's as long as it lives")
-    network = networks.find(engine, ref) if ref != network_flags.NONE else None
+    gone: NotFound | None = None
+    network = None
+    try:
+        network = networks.find(engine, ref) if ref != network_flags.NONE else None
+    except NotFound as error:
+        gone = error
     row, held = engine.locked(container)
     with held:
         settled = _settled(engine, row, container)
         record = store.record(settled)
-        if network is None:
-            raise _not_connected(row, ref)
         asked = network_flags.wanted(record.options)
+        if network is None:
+            kept = [one for one in asked if one.network != ref]
+            if len(kept) == len(asked):
+                raise gone or _not_connected(row, ref)
+            _rewrite(engine, settled, record, kept)
+            return
         kept = [one for one in asked if not _is(engine, one, network)]
         there = network_db.endpoints(engine.database, settled.id, network.id)
         if len(kept) == len(asked) and not there:

@@ -53,6 +53,18 @@ def test_connect_a_running_container(two: Minirt) -> None:
     assert (found["front"]["IPAddress"], found["back"]["IPAddress"]) == ("10.61.0.9", "10.62.0.7")
 
 
+def test_a_container_leaves_a_network_that_is_gone(two: Minirt) -> None:
+    """Nothing else would ever start it again (docker: the same)."""
+    two.ok("create", "--name", "late", "--network", "back", *SLEEP)
+    two.ok("network", "rm", "back")
+    two.fails("start", "late", code=1, says="network back not found")
+    two.fails("network", "disconnect", "back", "web", code=1, says="network back not found")
+    two.ok("network", "disconnect", "back", "late")
+    two.ok("network", "connect", "front", "late")
+    two.ok("start", "late")
+    assert list(networks(two, "late")) == ["front"]
+
+
 def test_disconnect_a_running_container(two: Minirt) -> None:
     """The interface, its veth, its lease and its elements are gone; so they are after a restart."""
     before = traces.count(two)
