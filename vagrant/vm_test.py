@@ -2,7 +2,7 @@
 """`make vm-test`: pytest inside a machine with pure cgroup v2 and systemd, in QEMU; exits with pytest's code.
 
 The machine's root is made once (vm_root.py), the tree comes as a disk (vm_disk.py), QEMU runs them (vm_machine.py).
-Where KVM works every kernel test is run; emulated, where Python takes 17 times as long, those marked `vm` and the folders
+Where KVM works every kernel test is run; emulated, where Python takes 17 times as long, those marked `vm` and folders
 where the kind of host matters most. Words given after `--` are for pytest instead of that choice. build/vm/ gets
 junit.xml, and serial.log with what the kernel and systemd said if anything failed. Must not import minirt.
 """
