@@ -40,6 +40,8 @@ VENV = .venv
 PIP = $(VENV)/bin/pip --disable-pip-version-check --quiet
 MINIRT = $(VENV)/bin/minirt
 PREFIX = /usr/local
+# starts after boot what --restart asks for (systemd.unit(5): the directory for what is installed locally)
+UNIT = $(PREFIX)/lib/systemd/system/minirt.service
 # kernel tests mostly wait for processes, so two for each CPU
 JOBS = $(shell expr 2 \* `nproc`)
 SOURCES = pyproject.toml $(shell find meson.build csrc minirt -name __pycache__ -prune -o \
@@ -193,10 +195,14 @@ install: $(STAMPS)/packages-build
 	@$(PREFIX)/lib/minirt/bin/pip --disable-pip-version-check --quiet install --use-pep517 .
 	@mkdir -p $(PREFIX)/bin
 	@ln -sfn ../lib/minirt/bin/minirt $(PREFIX)/bin/minirt
-	@echo "installed $(PREFIX)/bin/minirt"
+	@mkdir -p $(dir $(UNIT))
+	@sed 's|^\(Exec.*=\)@MINIRT@|\1$(PREFIX)/bin/minirt|' systemd/minirt.service >$(UNIT)
+	@test ! -d /run/systemd/system || { systemctl daemon-reload && systemctl --quiet enable --now minirt.service; }
+	@echo "installed $(PREFIX)/bin/minirt and $(UNIT)"
 
 uninstall:
-	rm -rf $(PREFIX)/lib/minirt $(PREFIX)/bin/minirt
+	test ! -d /run/systemd/system || systemctl --quiet disable minirt.service
+	rm -rf $(PREFIX)/lib/minirt $(PREFIX)/bin/minirt $(UNIT)
 
 clean:
 	rm -rf $(VENV) $(STAMPS) build
