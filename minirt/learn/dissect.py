@@ -247,7 +247,8 @@ def _out(
     if inet is not None and out.kind == FORWARDED:
         back = Packet(out.way.interface, nic.bridge.name, "established", family=family, protocol="tcp", port=HTTPS)
         back.source, back.destination = destination, out.source
-        out.answer = inet.passages("forward", back)
+        if all(one.verdict == verdict.ACCEPT for one in out.passages):
+            out.answer = inet.passages("forward", back)
         out.others = _others(packet)
     out.seen = _seen(out, host, destination)
     return out

@@ -21,7 +21,7 @@ from minirt.plan.step import HOST, Fd, Plan, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from minirt.model.network import Endpoint
@@ -144,16 +144,24 @@ def lead_out(pid: int, endpoint: Endpoint, gateways: Sequence[str]) -> None:
 
 
 def _delete(inside: _Inside, veth: str, index: int) -> None:
-    """A veth by its host's end: the other one may have been renamed or moved by the container."""
+    """A veth by its host's end: the other one may have been renamed or moved by the container. If it is the host's that
+    somebody renamed, by the other one: without its guards it may not stay."""
+    if veth:
+        name = netlink.attribute(_NAME, veth.encode() + b"\0")
+        if _gone(lambda: netlink.ask(netlink.NETLINK_ROUTE, _DELLINK, _IFINFO.pack(0, 0, 0, 0, 0) + name)):
+            return
+    _gone(lambda: inside.ask(_DELLINK, _IFINFO.pack(0, 0, index, 0, 0)))
+
+
+def _gone(delete: Callable[[], object]) -> bool:
+    """Whether it was there to be deleted."""
     try:
-        if veth:
-            question = _IFINFO.pack(0, 0, 0, 0, 0) + netlink.attribute(_NAME, veth.encode() + b"\0")
-            netlink.ask(netlink.NETLINK_ROUTE, _DELLINK, question)
-        else:
-            inside.ask(_DELLINK, _IFINFO.pack(0, 0, index, 0, 0))
+        delete()
     except OSError as error:
         if error.errno != ENODEV:
             raise
+        return False
+    return True
 
 
 def _requests(inside: _Inside, link: Link) -> list[tuple[Fd, Request]]:

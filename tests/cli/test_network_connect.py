@@ -53,6 +53,18 @@ def test_connect_a_running_container(two: Minirt) -> None:
     assert (found["front"]["IPAddress"], found["back"]["IPAddress"]) == ("10.61.0.9", "10.62.0.7")
 
 
+def test_disconnect_where_somebody_renamed_the_veth(two: Minirt) -> None:
+    """Its guards go by the host's name for it: left on the bridge it could take any address."""
+    front = json.loads(two.ok("network", "inspect", "front"))[0]["Minirt"]["Interface"]
+    shown = subprocess.run(["ip", "-json", "link", "show", "master", front], capture_output=True, check=True)
+    [port] = json.loads(shown.stdout)
+    for words in (f"{port['ifname']} down", f"{port['ifname']} name other0", "other0 up"):
+        subprocess.run(["ip", "link", "set", *words.split()], check=True)
+    two.ok("network", "disconnect", "front", "web")
+    assert interfaces(two, "web") == ["lo"]
+    assert subprocess.run(["ip", "link", "show", "other0"], capture_output=True, check=False).returncode == 1
+
+
 def test_a_container_leaves_a_network_that_is_gone(two: Minirt) -> None:
     """Nothing else would ever start it again (docker: the same)."""
     two.ok("create", "--name", "late", "--network", "back", *SLEEP)

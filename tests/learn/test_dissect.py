@@ -230,6 +230,15 @@ def test_several_networks(networked: Minirt, start: Start) -> None:
     assert ", port 53: dnsmasq" in text
 
 
+def test_what_is_dropped_has_no_answer(networked: Minirt, start: Start) -> None:
+    networked.ok("network", "create", "front")
+    other = start("db", "--network", "front")
+    start("web")
+    assert dissected(networked, "web", other.address4)["out"]["answer"] == []
+    text = drawn(networked, "web", "--to", other.address4)
+    assert "dropped here" in text and "the answer" not in text
+
+
 def test_an_internal_network_only(networked: Minirt, start: Start) -> None:
     networked.ok("network", "create", "--internal", "back")
     start("web", "--network", "back")
