@@ -58,6 +58,10 @@ def restore_locked(engine: Engine) -> list[MinirtError]:
             except MinirtError as error:
                 failures.append(error)
     endpoints = [one for one in network_db.endpoints(database) if one.container in living and one.veth]
+    try:
+        bridge.adopt(networks, endpoints)
+    except MinirtError as error:
+        failures.append(error)
     published = network_db.ports_by_container(database)
     ports = [port for container in living for port in published.get(container, ())]
     firewall.load(firewall.table_name(engine.roots.root), networks, endpoints, ports)

@@ -19,9 +19,10 @@ from minirt.network import netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
-    from minirt.model.network import Network
+    from minirt.model.network import Endpoint, Network
 
 NAME_BYTES = 15  # IFNAMSIZ less its NUL
 _IFINFO = Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
@@ -123,6 +124,29 @@ def remove(network: Network) -> None:
             except NetlinkError as error:
                 if error.code != ENODEV:
                     raise HostError(f"cannot remove the bridge {network.interface}: {error.args[-1]}") from error
+
+
+def adopt(networks: Iterable[Network], endpoints: Iterable[Endpoint]) -> None:
+    """The host's ends of containers' links that are on no bridge, since theirs was deleted and made again, go onto it.
+    HostError."""
+    places = {network.id: network.interface for network in networks if network.driver != MACVLAN}
+    wanted = {one.veth: places[one.network] for one in endpoints if one.veth and one.network in places}
+    if not wanted:
+        return
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    with IPRoute() as route:
+        for message in route.get_links():
+            name = message.get_attr("IFLA_IFNAME")
+            master = find(wanted[name]) if name in wanted and not message.get_attr("IFLA_MASTER") else None
+            if master is None:
+                continue
+            try:
+                route.link("set", index=message["index"], master=master.index)
+            except NetlinkError as error:
+                if error.code != ENODEV:
+                    raise HostError(f"cannot put {name} onto {wanted[name]}: {error.args[-1]}") from error
 
 
 def _known(route: Any, network: Network) -> list[tuple[int, str]]:

@@ -84,6 +84,20 @@ def test_reboot(warm: runner.Minirt, options: list[str]) -> None:
     warm.fails("start", "one", code=1, says="by container two")
 
 
+def test_reload_after_a_bridge_was_deleted(warm: runner.Minirt, options: list[str]) -> None:
+    """The bridge is there again, and the containers that run are on it."""
+    warm.ok("network", "create", "front")
+    warm.ok("run", "-d", "--name", "web", "--network", "front", "-p", "8080:80", *options, *SERVE)
+    there = inspect(warm, "web")["NetworkSettings"]["Networks"]["front"]["IPAddress"]
+    eventually(lambda: fetch(there, 80) == "hello")
+    interface = json.loads(warm.ok("network", "inspect", "front"))[0]["Minirt"]["Interface"]
+    subprocess.run(["ip", "link", "del", interface], check=True)
+    assert fetch(there, 80) == ""
+    warm.ok("network", "reload")
+    eventually(lambda: fetch(there, 80) == "hello")
+    assert fetch("127.0.0.1", 8080) == "hello"
+
+
 @pytest.mark.parametrize("where", ["", "0.0.0.0:"])
 @pytest.mark.parametrize("order", ["resolver first", "port first"])
 def test_port_53_beside_a_resolver(
