@@ -46,8 +46,19 @@ def set_off(engine: Engine, identity: str, delay_ms: int) -> int:
 
     run_dir = engine.roots.run(identity)
     os.makedirs(run_dir, 0o700, exist_ok=True)
-    argv = (b"minirt:waiter", b"%d" % delay_ms, *(os.fsencode(word) for word in cleanup_command(engine, identity)))
-    pid = monitor.execute(argv, ())
+    theirs, ours = os.pipe()
+    try:
+        words = [os.fsencode(word) for word in cleanup_command(engine, identity)]
+        pid = monitor.execute((b"minirt:waiter", b"%d" % theirs, b"%d" % delay_ms, *words), (theirs,))
+        _record(run_dir, pid)
+        os.write(ours, b"!")
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    return pid
+
+
+def _record(run_dir: str, pid: int) -> None:
     text = f"{process.boot_id()} {pid} {process.start_ticks(pid) or 0}"
     fd = os.open(f"{run_dir}/.waiter", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
@@ -55,7 +66,6 @@ def set_off(engine: Engine, identity: str, delay_ms: int) -> int:
     finally:
         os.close(fd)
     os.rename(f"{run_dir}/.waiter", f"{run_dir}/waiter")
-    return pid
 
 
 def waiter(run_dir: str) -> tuple[int, int]:

@@ -9,19 +9,7 @@ from __future__ import annotations
 
 import os
 
-from minirt.engine import (
-    create,
-    events,
-    flags,
-    join,
-    lifecycle,
-    lock,
-    network_flags,
-    pending,
-    reconcile,
-    restarting,
-    store,
-)
+from minirt.engine import create, events, flags, join, lifecycle, lock, network_flags, pending, reconcile, store
 from minirt.errors import Conflict, ExecFailed, MinirtError
 from minirt.kernel import process
 from minirt.plan.step import Plan
@@ -60,6 +48,8 @@ def start(engine: Engine, ref: str, attach: bool = False) -> Started | None:
                 raise Conflict(f"container {settled.name} is already running", f"minirt attach {settled.name}")
             return None
         lifecycle.after(settled.status, "start", settled.id, settled.name)
+        from minirt.engine import restarting
+
         restarting.forget(engine, settled)
         started = again(engine, settled)
         if not attach:
@@ -81,6 +71,8 @@ def again(engine: Engine, row: Row) -> Started:
         code = error.exit_code if isinstance(error, ExecFailed) else FAILED_EXIT
         values: dict[str, object] = {"status": lifecycle.EXITED if row.started_ns else lifecycle.CREATED}
         if row.status == lifecycle.RESTARTING:
+            from minirt.engine import restarting
+
             values.update(restarting.after_failure(row, code))
         engine.database.update(row.id, error=error.message, exit_code=code, **values)
         raise

@@ -54,12 +54,17 @@ def waiters(minirt: runner.Minirt) -> list[int]:
     return found
 
 
+def set_delay(minirt: runner.Minirt, identity: str, milliseconds: int) -> None:
+    """As if its last restart had waited so long."""
+    with contextlib.closing(sqlite3.connect(minirt.root / "minirt.db", timeout=10)) as database, database:
+        database.execute("UPDATE containers SET delay_ms = ? WHERE id = ?", (milliseconds, identity))
+
+
 def with_long_wait(minirt: runner.Minirt, name: str, *options: str | Path, policy: str = "always") -> str:
     """A container that has just ended and is to be restarted in a minute; then it stays: its id."""
     words = ("sh", "-c", "until test -e /tmp/end; do sleep 0.02; done; rm /tmp/end; exit 3")
     identity = minirt.ok("run", "-d", "--name", name, "--restart", policy, *options, *words)
-    with contextlib.closing(sqlite3.connect(minirt.root / "minirt.db", timeout=10)) as database, database:
-        database.execute("UPDATE containers SET delay_ms = 40000 WHERE id = ?", (identity,))
+    set_delay(minirt, identity, 40000)
     minirt.ok("exec", name, "touch", "/tmp/end")
     runner.eventually(lambda: status(minirt, name) == "restarting" and waiters(minirt))
     return identity

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import runner
-from restarts import count, ended, inspect, status, waiters, with_long_wait
+from crashes import crash_points, killed_at
+from restarts import count, ended, inspect, set_delay, status, waiters, with_long_wait
 
 CRASH = ("sh", "-c", "echo begun; exit 3")
 
@@ -137,6 +138,27 @@ def test_cra_19_waiter_killed(minirt: runner.Minirt, options: list[str]) -> None
     os.kill(other, signal.SIGKILL)
     minirt.ok("start", "one")  # the user: at once
     assert (status(minirt, "one"), count(minirt, "one")) == ("running", 0)
+
+
+@pytest.mark.slow
+def test_cra_01_kill_9_of_who_settles_the_end(minirt: runner.Minirt, options: list[str], short_dir: Path) -> None:
+    """CRA-01: wherever the command dies that notices the end, the next one sees to it that exactly one waits; the end
+    is counted once."""
+
+    def prepare() -> list[str]:
+        minirt("rm", "-f", "one")
+        identity = minirt.ok("run", "-d", "--name", "one", "--restart", "always", *options, "sleep", "100")
+        set_delay(minirt, identity, 40000)
+        found = inspect(minirt, "one")
+        os.kill(found["Minirt"]["MonitorPid"], signal.SIGKILL)
+        runner.eventually(lambda: not Path(f"/proc/{found['State']['Pid']}").exists())
+        return ["ps"]
+
+    for point in crash_points(minirt, short_dir, *prepare()):
+        killed_at(minirt, point, *prepare())
+        minirt.ok("ps")
+        runner.eventually(lambda: len(waiters(minirt)) == 1)
+        assert (status(minirt, "one"), count(minirt, "one")) == ("restarting", 1), point
 
 
 def test_cra_02_monitor_killed_and_policy(minirt: runner.Minirt, options: list[str]) -> None:
