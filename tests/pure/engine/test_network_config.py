@@ -110,6 +110,7 @@ SUBNET = {"subnets": ["172.30.0.0/16"]}
         ({"options": ["parent=eth0"]}, "network option parent=eth0 is not supported"),
         ({"options": ["com.docker.network.bridge.enable_icc=false"]}, "enable_icc=false is not supported"),
         ({"options": ["com.docker.network.bridge.name=x/y"]}, "invalid interface name: x/y"),
+        ({"options": ["com.docker.network.bridge.name=all"]}, "invalid interface name: all"),
         ({"options": ["com.docker.network.bridge.name=abcdefghijklmnop"]}, "invalid interface name: abcdefghijklmnop"),
         ({"driver": "macvlan"}, "a macvlan network needs an interface of the host"),
         ({"driver": "macvlan", "options": ["parent=eth 0"]}, "invalid interface name: eth 0"),
