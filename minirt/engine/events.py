@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 
-from minirt.errors import StoreError
+from minirt.errors import MinirtError
 from minirt.kernel import events as file_
 from minirt.model import json
 
@@ -103,7 +103,7 @@ def _labels(row: Row) -> dict[str, str]:
 
     try:
         return Record.from_json(row.options).labels
-    except StoreError:
+    except MinirtError:
         return {}  # whoever removes a container with damaged options is not held up here
 
 
