@@ -180,8 +180,8 @@ def _mtu(text: str) -> int:
 
 
 def _interface(text: str) -> str:
-    """A name as the kernel takes one (dev_valid_name), without what would confuse anything else; "all" and "default" are
-    words of /proc/sys/net."""
+    """A name as the kernel takes one (dev_valid_name), without what would confuse anything else: "all" and "default"
+    are words of /proc/sys/net."""
     sound = names.ALPHABET.issuperset(text) and 0 < len(text) <= INTERFACE_LIMIT and text[0] not in ".-"
     if not sound or text in ("all", "default"):
         raise InvalidValue(f"invalid interface name: {ascii(text)[1:-1]}", "at most 15 letters, digits, - _ and .")
