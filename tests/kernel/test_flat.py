@@ -115,6 +115,7 @@ def test_settings_and_the_monitors_slots() -> None:
     settings = Settings()
     settings.flags, settings.control, settings.cgroup_name, settings.title = 5, 7, "box", "minirt:box"
     settings.cleanup, settings.log_files, settings.log_size = ("/bin/minirt", "x"), 3, 1 << 40
+    settings.events, settings.subject = "/run/minirt/events", ',"ID":"abc"'
     plan = Plan((Step("pipe2", NONE, out=("stdout_r", "stdout_w"), actor=MONITOR),))
     code = flat.encode(plan, settings, {"rootfs": 9})
     whole = ffi.from_buffer(code.buffer)
@@ -125,6 +126,7 @@ def test_settings_and_the_monitors_slots() -> None:
         b"minirt:box",
         b"/bin/minirt",
     ]
+    assert [text(whole, at) for at in (own.events, own.subject)] == [b"/run/minirt/events", b',"ID":"abc"']
     assert own.slot_stdout == code.slots["stdout_r"]
     assert own.slot_report == code.slots["report"]
     assert (own.slot_stdin, own.slot_pidfd, own.cleanup_count) == (0xFFFFFFFF, 0xFFFFFFFF, 2)
