@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`events --filter`: container=, event=, image=, label=, network=, scope=, type=, volume= (moby daemon/events/filter.go).
+"""`events --filter`: container=, event=, image=, label=, network=, scope=, type=, volume= (moby's events/filter.go).
 
 Several values of one key mean any of them, several keys all of them; several labels all of them. A container, network
 or volume is meant by its name or id, or by how one begins. Pure.

@@ -32,8 +32,8 @@ def append(path: str, lines: bytes, limit_bytes: int = LIMIT_BYTES) -> None:
 
 
 class Watch:
-    """Wakes when a file in the directory is written to or removed; a context manager. A signal that has a handler in Python ends
-    a wait as well, even one that comes just before it (signal.set_wakeup_fd)."""
+    """Wakes when a file in the directory is written to or removed; a context manager. A signal that has a handler in
+    Python ends a wait as well, even one that comes just before it (signal.set_wakeup_fd)."""
 
     __slots__ = ("_before", "_fd", "_poll", "_wakers")
 
@@ -61,8 +61,8 @@ class Watch:
             os.close(descriptor)
 
     def wait(self, timeout_s: float | None) -> bool:
-        """Wait until something has changed since the last wait, or for so long. False: the directory is gone. The kernel
-        says so once nobody has a file of it open."""
+        """Wait until something has changed since the last wait, or for so long. False: the directory is gone. The
+        kernel says so once nobody has a file of it open."""
         self._poll.poll(None if timeout_s is None else max(0.0, min(timeout_s, LONGEST_WAIT_S)) * 1000)
         there = True
         for descriptor in (self._wakers[0], self._fd):
