@@ -28,10 +28,12 @@ UNIT = Path("/etc/systemd/system/minirt-reboot.service")
 LATE = UNIT.with_name("minirt-reboot-late.service")
 LATE_TEXT = """[Unit]
 After={unit}
+RequiresMountsFor={tree}
 [Service]
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/true
+Environment=PYTHONPATH={tree}
 ExecStop={start}
 """
 STATE = Path("/run/minirt-reboot")
@@ -48,15 +50,16 @@ def systemctl(*words: str) -> str:
 
 
 def install(mine: runner.Minirt) -> None:
-    """The unit as `make install` would, for this root and state. The tree that it runs from is mounted late here."""
+    """The unit as `make install` would, for this root and state. But the tree that it runs from is mounted after
+    multi-user.target here (vagrant/root.sh), so that must not wait for it."""
     words = [*runner.program(), "--root", str(mine.root), "--state", str(mine.state)]
     text = (runner.SOURCE / "systemd/minirt.service").read_text().replace("@MINIRT@", shlex.join(words))
     wait = f"until test -e {shlex.quote(sys.executable)}; do sleep 0.2; done"
     extra = f"Environment=PYTHONPATH={runner.SOURCE}\nExecStartPre=/bin/sh -c {shlex.quote(wait)}\n"
     text = text.replace("[Service]\n", f"RequiresMountsFor={runner.SOURCE}\n\n[Service]\n{extra}")
-    UNIT.write_text(text)
+    UNIT.write_text(text.replace("multi-user.target", "graphical.target"))
     start = f"{shlex.join(words)} start always unless none"
-    LATE.write_text(LATE_TEXT.format(unit=UNIT.name, start=start))
+    LATE.write_text(LATE_TEXT.format(unit=UNIT.name, tree=runner.SOURCE, start=start))
     systemctl("daemon-reload")
     systemctl("enable", UNIT.name)
     systemctl("start", UNIT.name, LATE.name)
