@@ -39,7 +39,6 @@ set -eu
 echo minirt-vm >"$1/etc/hostname"
 printf '127.0.0.1 localhost minirt-vm\n::1 localhost\n' >"$1/etc/hosts"
 echo 6d696e6972742d766d2d6d616368696e >"$1/etc/machine-id"  # a first boot would ask for presets
-: >"$1/etc/resolv.conf"
 cat >"$1/etc/systemd/system/minirt-vm.service" <<'UNIT'
 [Unit]
 Description=What the second disk asks for
@@ -67,8 +66,14 @@ if test -n "$MINIRT_VM_PYTHON"; then
     eval "set -- \"\$1\" $MINIRT_VM_PYTHON"
     where=$1
     shift
-    chroot "$where" /usr/lib/minirt-vm/bin/pip --disable-pip-version-check --quiet install "$@"
+    # the certificates that the host trusts, a proxy's among them
+    cp /etc/ssl/certs/ca-certificates.crt "$where/usr/lib/minirt-vm"
+    trusted=/usr/lib/minirt-vm/ca-certificates.crt
+    PIP_CERT=$trusted REQUESTS_CA_BUNDLE=$trusted chroot "$where" /usr/lib/minirt-vm/bin/pip \
+        --disable-pip-version-check --quiet install "$@"
+    set -- "$where"
 fi
+: >"$1/etc/resolv.conf"
 END
 chmod 755 "$work/before" "$work/after"
 

@@ -34,6 +34,7 @@ COMMAND = """
 python=.venv/bin/python
 if test ! -e .venv; then
     python={inside}/bin/python
+    PATH={inside}/bin:$PATH
     $python -m pip --disable-pip-version-check --quiet install --no-build-isolation --no-deps \
         --config-settings=build-dir=/tmp/minirt-build . || exit
     rm -rf /tmp/minirt-build
