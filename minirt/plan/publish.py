@@ -43,6 +43,7 @@ LAYOUTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 }
 _GONE = ("ENOENT",)
 _PORTS_AT_ONCE = 500  # a transaction has to fit into what a socket may send, 208 kB unless sysctl says otherwise
+_LOOPBACK = 1  # lo is the first interface of every network namespace
 _BACKLOG = 4096  # the kernel takes net.core.somaxconn if that is less
 
 Found = dict[str, list[tuple[str | int, ...]]]
@@ -149,7 +150,8 @@ def _socket_step() -> Step:
 
 def _bound(slot: str, port: Port, family: str) -> list[Step]:
     """A socket that holds the port. SO_REUSEADDR: connections of an earlier server that are still closing are no
-    hindrance, one that listens is; with UDP it would let two share the port."""
+    hindrance, one that listens is; with UDP it would let two share the port. SO_BINDTOIFINDEX: what is published on
+    loopback hears lo alone, also on a host that routes 127.0.0.0/8 (route_localnet; NET-01)."""
     tcp, wild = port.protocol == "tcp", not port.host_address
     pointer = f"--publish {port.host_port}/{port.protocol}"
     lost = ("EBADF",) if wild and family == "6" else ()  # no socket, since the host has no IPv6
@@ -166,6 +168,8 @@ def _bound(slot: str, port: Port, family: str) -> list[Step]:
         add("setsockopt", fd, Flags("SOL_SOCKET"), Flags("SO_REUSEADDR"), 1)
     if family == "6":
         add("setsockopt", fd, Flags("IPPROTO_IPV6"), Flags("IPV6_V6ONLY"), 1)
+    if port.is_loopback:
+        add("setsockopt", fd, Flags("SOL_SOCKET"), Flags("SO_BINDTOIFINDEX"), _LOOPBACK)
     add("bind", fd, Socket(address, port.host_port))
     if tcp:
         add("listen", fd, _BACKLOG)

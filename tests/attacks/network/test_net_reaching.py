@@ -8,6 +8,7 @@ Each with a control: the same packet gets through where a rule is missing or a p
 from __future__ import annotations
 
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,17 @@ def test_net_01_a_loopback_port_from_the_wire(world: World, start: Callable[...,
         f" ip daddr 127.0.0.1 udp dport 8080 dnat to {box.address4}:80; }}; }}"
     )
     assert arrives(datagram, world.neighbour, box), "the control: with a plain DNAT rule"
+
+
+def test_net_01_loopback_ports_hear_lo_alone(start: Callable[..., Box]) -> None:
+    """NET-01: with route_localnet=1, as Kubernetes' nodes have it, the kernel delivers what comes from the wire for
+    127.0.0.1 to whoever listens there, unless he is bound to lo (SO_BINDTOIFINDEX). The control: a port of all
+    addresses."""
+    start("web", "-p", "127.0.0.1:8080:80", "-p", "[::1]:8080:80", "-p", "127.0.0.1:8080:80/udp", "-p", "8081:80")
+    listed = subprocess.run(["ss", "-Htuln"], capture_output=True, text=True, check=True).stdout.split()
+    assert {word for word in listed if word.endswith(":8080")} == {"127.0.0.1%lo:8080", "[::1]%lo:8080"}
+    assert listed.count("127.0.0.1%lo:8080") == 2, "tcp and udp"
+    assert "0.0.0.0:8081" in listed
 
 
 def test_net_01_the_same_with_ipv6(world: World, start: Callable[..., Box]) -> None:
