@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 MONITOR = "minirt:monitor\n"
-GRACE_S = 3.0
-"""How long a monitor that was just told to go may take to go."""
+GRACE_S = 10.0
+"""How long a monitor that was just told to go may take to go, and the clean-up verb that it becomes: on a busy machine."""
 
 
 def host() -> dict[str, object]:
