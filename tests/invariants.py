@@ -16,7 +16,7 @@ from pathlib import Path
 
 MONITOR = "minirt:monitor\n"
 GRACE_S = 10.0
-"""How long a monitor that was just told to go may take to go, and the clean-up verb that it becomes: on a busy machine."""
+"""How long a monitor that was just told to go, or the clean-up verb that it became, may take on a busy machine."""
 
 
 def host() -> dict[str, object]:
