@@ -238,8 +238,9 @@ def _sweep(layout: Layout, needed: Needed, freed: Freed) -> None:
             os.unlink(os.path.join(layout.records, name))
     for folder in (layout.images, layout.records):
         for name in os.listdir(folder):
-            if _is_temporary(name):  # a killed process's: who writes one holds the lock that we hold
-                os.unlink(os.path.join(folder, name))
+            if _is_temporary(name):  # a killed process's: writers hold our lock, or make the store
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(folder, name))
 
 
 def bury(layout: Layout, path: str) -> bool:

@@ -81,7 +81,7 @@ class Layout:
                 if name == "index.json" and (not index or self._lost_its_index()):
                     continue
                 if not os.path.exists(os.path.join(self.images, name)):
-                    replace(os.path.join(self.images, name), data, only_new=True)
+                    _make(os.path.join(self.images, name), data)
         except OSError as error:
             raise StoreError(
                 f"create the store {self.root!r}: {error.strerror}", "run as root, or choose another by --root"
@@ -149,7 +149,8 @@ def replace(path: str, data: bytes, only_new: bool = False) -> None:
         if only_new:
             with contextlib.suppress(FileExistsError):
                 os.link(temporary, path)
-            os.unlink(temporary)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
         else:
             os.rename(temporary, path)
     except BaseException:
@@ -157,6 +158,15 @@ def replace(path: str, data: bytes, only_new: bool = False) -> None:
             os.unlink(temporary)
         raise
     sync_directory(os.path.dirname(path))
+
+
+def _make(path: str, data: bytes) -> None:
+    """`replace` without the layout lock: a collection at the same time may take the temporary file for a dead one's."""
+    for _ in range(3):
+        with contextlib.suppress(FileNotFoundError):
+            replace(path, data, only_new=True)
+            return
+    replace(path, data, only_new=True)
 
 
 def sync_directory(path: str) -> None:

@@ -378,6 +378,8 @@ def _remove_abandoned(door: int) -> None:
     for name in os.listdir(door):
         try:
             fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=door)
+        except FileNotFoundError:  # its owner has just finished
+            continue
         except NotADirectoryError:  # nothing of ours; a link is none either
             os.unlink(name, dir_fd=door)
             continue
